@@ -1,0 +1,203 @@
+import { z } from 'zod';
+import { logLevels } from './log.ts';
+
+/** Every fault of a configuration at once, one line each. The process that meets it exits 2. */
+export class ConfigError extends Error {
+  readonly faults: readonly string[];
+
+  constructor(faults: readonly string[]) {
+    super(`bad configuration:\n${faults.map((fault) => `  ${fault}`).join('\n')}`);
+    this.name = 'ConfigError';
+    this.faults = faults;
+  }
+}
+
+const mebibyte = 1024 * 1024;
+
+const address = z.string().transform((text, context) => {
+  const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (!match || port > 65_535) {
+    context.addIssue({
+      code: 'custom',
+      message: `must be host:port, such as 127.0.0.1:9000, not ${JSON.stringify(text)}`,
+    });
+    return z.NEVER;
+  }
+  return { host: match[1] ?? (match[2] || '0.0.0.0'), port };
+});
+
+const accessKey = z.strictObject({
+  accessKeyId: z.string().regex(/^[\w.-]{3,128}$/, 'must be 3 to 128 letters, digits, dots, dashes or underscores'),
+  secretAccessKey: z.string().min(8, 'must have at least 8 characters'),
+});
+
+const account = z.strictObject({
+  accountId: z.string().regex(/^\d{12}$/, 'must be 12 digits'),
+  canonicalId: z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits'),
+  displayName: z.string().min(1),
+  email: z.email(),
+  accessKeys: z.array(accessKey).min(1),
+});
+
+const provider = z.strictObject({
+  id: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be lower-case letters, digits and dashes'),
+  kind: z.literal('directory'),
+  path: z.string().min(1),
+  weight: z.number().positive().default(1),
+});
+
+const profile = z.strictObject({ k: z.int().min(1).max(32), m: z.int().min(0).max(16) }).default({ k: 4, m: 2 });
+
+const limits = z
+  .strictObject({
+    /** Memory for rows of uploads on their way to providers; past it, uploads wait. */
+    writeBudgetBytes: z
+      .int()
+      .min(4 * mebibyte)
+      .default(64 * mebibyte),
+    /** Memory for rows of downloads on their way to clients; past it, downloads wait. */
+    readBudgetBytes: z
+      .int()
+      .min(4 * mebibyte)
+      .default(64 * mebibyte),
+    /** How long a request waits for memory before 503 SlowDown. */
+    budgetWaitMs: z.int().min(0).default(30_000),
+    /** How long a call to a provider may take before another is asked in its place. */
+    providerTimeoutMs: z.int().min(10).default(15_000),
+    /** How long a read waits for a block before it is rebuilt from others as well. */
+    hedgeMs: z.int().min(1).default(300),
+    /** How long a provider is asked last after it failed. */
+    suspectMs: z.int().min(0).default(10_000),
+    /** How long a client may send nothing in the middle of a body. */
+    bodyIdleMs: z.int().min(100).default(30_000),
+    /** How long a stop waits for requests under way. */
+    drainMs: z.int().min(0).default(30_000),
+    /** Shards that no metadata know are deleted when they are older than this; longer than any upload takes. */
+    orphanAgeMs: z
+      .int()
+      .min(60_000)
+      .default(24 * 3_600_000),
+  })
+  .prefault({});
+
+/** Directories under the data directory, where no providers are configured. */
+export const defaultProviderCount = 6;
+
+const schema = z.strictObject({
+  dataDir: z.string().min(1).default('./data'),
+  listen: address.prefault('127.0.0.1:9000'),
+  adminListen: address.prefault('127.0.0.1:9001'),
+  region: z
+    .string()
+    .regex(/^[a-z0-9-]{1,32}$/, 'must be lower-case letters, digits and dashes')
+    .default('us-east-1'),
+  /** Virtual-host style: requests to `bucket.domain` are about that bucket. */
+  domain: z
+    .string()
+    .regex(/^[a-z0-9.-]+$/, 'must be a host name in lower case')
+    .optional(),
+  logLevel: z.enum(logLevels).default('info'),
+  root: z.strictObject({ accessKeyId: z.string(), secretAccessKey: z.string() }).optional(),
+  accounts: z.array(account).default([]),
+  /** Six directories under the data directory unless given. */
+  providers: z.array(provider).min(1).optional(),
+  profiles: z.strictObject({ STANDARD: profile }).prefault({}),
+  limits,
+});
+
+/** What no single setting shows. Settings that are faulty themselves are taken at their defaults, so that all faults come at once. */
+function findCrossFaults(input: Record<string, unknown>): string[] {
+  const { shape } = schema;
+  const providers = shape.providers.safeParse(input.providers).data;
+  const accounts = shape.accounts.safeParse(input.accounts).data ?? [];
+  const { k, m } = (shape.profiles.safeParse(input.profiles).data ?? shape.profiles.parse(undefined)).STANDARD;
+  const faults: string[] = [];
+  const count = providers?.length ?? defaultProviderCount;
+  if (count < k + m) faults.push(`profiles: STANDARD needs ${k}+${m} providers, but there are ${count}`);
+  return [
+    ...faults,
+    ...findRepeats(providers?.map(({ id }) => id) ?? [], 'providers: id'),
+    ...findRepeats(
+      accounts.map(({ canonicalId }) => canonicalId),
+      'accounts: canonicalId',
+    ),
+    ...findRepeats(
+      accounts.flatMap(({ accessKeys }) => accessKeys.map((key) => key.accessKeyId)),
+      'accounts: access key',
+    ),
+  ];
+}
+
+function findRepeats(names: readonly string[], what: string): string[] {
+  const repeated = names.filter((name, index) => names.indexOf(name) !== index);
+  return [...new Set(repeated)].map((name) => `${what} ${name} is used twice`);
+}
+
+export type Config = z.output<typeof schema>;
+export type Limits = Config['limits'];
+export type ListenAddress = Config['listen'];
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Which variable sets which top-level setting. The environment wins over the file. */
+const variables = {
+  HOLDFAST_DATA_DIR: 'dataDir',
+  HOLDFAST_LISTEN: 'listen',
+  HOLDFAST_ADMIN_LISTEN: 'adminListen',
+  HOLDFAST_REGION: 'region',
+  HOLDFAST_DOMAIN: 'domain',
+  HOLDFAST_LOG_LEVEL: 'logLevel',
+} as const;
+
+/**
+ * Checks a configuration file's text (JSON) together with the environment.
+ * @throws ConfigError naming every fault
+ */
+export function parseConfig(environment: Environment, fileText?: string): Config {
+  const input: Record<string, unknown> = fileText === undefined ? {} : parseJson(fileText);
+  for (const [variable, setting] of Object.entries(variables)) {
+    const value = environment[variable];
+    if (value !== undefined && value !== '') input[setting] = value;
+  }
+  const faults: string[] = [];
+  const root = parseRoot(environment, faults);
+  if (root) input.root = root;
+  const parsed = schema.safeParse(input);
+  faults.push(...findCrossFaults(input));
+  if (!parsed.success)
+    faults.push(...parsed.error.issues.map((issue) => `${issue.path.join('.') || 'configuration'}: ${issue.message}`));
+  if (faults.length > 0 || !parsed.success) throw new ConfigError(faults);
+  return parsed.data;
+}
+
+function parseRoot(
+  environment: Environment,
+  faults: string[],
+): { accessKeyId: string; secretAccessKey: string } | undefined {
+  const pairs = [
+    ['HOLDFAST_ROOT_USER', 'HOLDFAST_ROOT_PASSWORD'],
+    ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'],
+  ] as const;
+  for (const [user, password] of pairs) {
+    const accessKeyId = environment[user];
+    const secretAccessKey = environment[password];
+    if (!accessKeyId && !secretAccessKey) continue;
+    if (!accessKeyId || !secretAccessKey) {
+      faults.push(`${accessKeyId ? password : user}: must be set together with ${accessKeyId ? user : password}`);
+      continue;
+    }
+    return { accessKeyId, secretAccessKey };
+  }
+  return undefined;
+}
+
+function parseJson(text: string): Record<string, unknown> {
+  try {
+    const parsed: unknown = JSON.parse(text);
+    if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)) return { ...parsed };
+  } catch (error) {
+    throw new ConfigError([`configuration file: not JSON: ${(error as Error).message}`]);
+  }
+  throw new ConfigError(['configuration file: must be a JSON object']);
+}

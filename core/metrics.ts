@@ -1,0 +1,103 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+const seconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+/** Every metric of Holdfast, each declared once; docs/metrics.md lists them for operators. */
+export class Metrics {
+  readonly registry = new Registry();
+  readonly #registers = [this.registry];
+
+  readonly requests = new Counter({
+    name: 'holdfast_requests_total',
+    help: 'S3 requests answered, by operation, HTTP status and S3 error code (empty when none)',
+    labelNames: ['operation', 'status', 'code'] as const,
+    registers: this.#registers,
+  });
+  readonly requestSeconds = new Histogram({
+    name: 'holdfast_request_duration_seconds',
+    help: 'From the request head to the last byte of the response, by operation',
+    labelNames: ['operation'] as const,
+    buckets: seconds,
+    registers: this.#registers,
+  });
+  readonly requestsInFlight = new Gauge({
+    name: 'holdfast_requests_in_flight',
+    help: 'S3 requests being served',
+    registers: this.#registers,
+  });
+  readonly bodyBytes = new Counter({
+    name: 'holdfast_body_bytes_total',
+    help: 'Bytes of object data received from (in) and sent to (out) clients',
+    labelNames: ['direction'] as const,
+    registers: this.#registers,
+  });
+  readonly providerCalls = new Counter({
+    name: 'holdfast_provider_calls_total',
+    help: 'Calls to providers, by provider, call and outcome (ok or the kind of failure)',
+    labelNames: ['provider', 'call', 'outcome'] as const,
+    registers: this.#registers,
+  });
+  readonly providerSeconds = new Histogram({
+    name: 'holdfast_provider_call_duration_seconds',
+    help: 'Time of calls to providers, by provider and call',
+    labelNames: ['provider', 'call'] as const,
+    buckets: seconds,
+    registers: this.#registers,
+  });
+  readonly providerBytes = new Counter({
+    name: 'holdfast_provider_bytes_total',
+    help: 'Bytes written to (out) and read from (in) providers',
+    labelNames: ['provider', 'direction'] as const,
+    registers: this.#registers,
+  });
+  readonly blocksRead = new Counter({
+    name: 'holdfast_blocks_read_total',
+    help: 'Blocks asked of providers for reads, by outcome: verified, or the kind of failure',
+    labelNames: ['outcome'] as const,
+    registers: this.#registers,
+  });
+  readonly blocksRebuilt = new Counter({
+    name: 'holdfast_blocks_rebuilt_total',
+    help: 'Blocks that had to be computed from k others',
+    registers: this.#registers,
+  });
+  readonly stripesWritten = new Counter({
+    name: 'holdfast_stripes_written_total',
+    help: 'Stripes written, by outcome: full (every shard durable), degraded (at least the write quorum) or failed',
+    labelNames: ['outcome'] as const,
+    registers: this.#registers,
+  });
+  readonly shardsCollected = new Counter({
+    name: 'holdfast_shards_collected_total',
+    help: 'Shards deleted at providers, by cause: freed (nothing refers to the stripe) or orphan (no stripe is known for it)',
+    labelNames: ['cause'] as const,
+    registers: this.#registers,
+  });
+  readonly shardsRepaired = new Counter({
+    name: 'holdfast_shards_repaired_total',
+    help: 'Shards rebuilt onto a provider after they were lost or never written',
+    registers: this.#registers,
+  });
+  readonly budgetBytes = new Gauge({
+    name: 'holdfast_budget_bytes',
+    help: 'Memory taken from each budget now',
+    labelNames: ['budget'] as const,
+    registers: this.#registers,
+  });
+  readonly budgetWaiting = new Gauge({
+    name: 'holdfast_budget_waiting',
+    help: 'Requests that wait for memory of each budget',
+    labelNames: ['budget'] as const,
+    registers: this.#registers,
+  });
+  readonly stripes = new Gauge({
+    name: 'holdfast_stripes',
+    help: 'Stripes in the metadata store, by state: live, degraded (fewer shards recorded than there should be), freed',
+    labelNames: ['state'] as const,
+    registers: this.#registers,
+  });
+
+  constructor(options: { processMetrics?: boolean } = {}) {
+    if (options.processMetrics) collectDefaultMetrics({ register: this.registry, prefix: 'holdfast_' });
+  }
+}

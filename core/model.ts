@@ -1,0 +1,174 @@
+/**
+ * The nouns of Holdfast (see the glossary in docs/architecture.md), shared by every layer. Plain immutable data.
+ */
+
+/** Whoever can own a bucket or an object. */
+export interface Account {
+  /** Twelve decimal digits, as AWS account ids are. */
+  readonly accountId: string;
+  /** Canonical user id: 64 hex digits. This is the `ownerId` in every other record. */
+  readonly canonicalId: string;
+  readonly displayName: string;
+  readonly email: string;
+}
+
+export const versioningStates = ['unversioned', 'enabled', 'suspended'] as const;
+/** `unversioned` is a bucket that never had versioning; once it was enabled it can only be suspended. */
+export type VersioningState = (typeof versioningStates)[number];
+
+export interface Bucket {
+  /** Internal, never reused: a bucket that is deleted and made again under its old name has another id. */
+  readonly id: number;
+  readonly name: string;
+  readonly ownerId: string;
+  readonly region: string;
+  readonly createdAtMs: number;
+  readonly versioning: VersioningState;
+}
+
+/** 16 random, time-ordered bytes in 32 lower-case hex digits. */
+export type StripeId = string & { readonly __brand: 'StripeId' };
+
+/** CIDv1 (raw, sha2-256, base32) of a shard; see docs/shard-format.md for what is hashed. */
+export type ShardCid = string & { readonly __brand: 'ShardCid' };
+
+/** A provider's name from the configuration, such as `p1`. */
+export type ProviderId = string & { readonly __brand: 'ProviderId' };
+
+/** `length` bytes of a stripe's data, from `offset`. An object's bytes are its extents, one after the other. */
+export interface Extent {
+  readonly stripeId: StripeId;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** Where one shard of a stripe lies. */
+export interface PlacedShard {
+  /** 0 to k-1 are data, k to k+m-1 are parity. */
+  readonly index: number;
+  readonly providerId: ProviderId;
+  readonly cid: ShardCid;
+}
+
+/** A storage class: how a stripe is cut. */
+export interface Profile {
+  /** The S3 storage class it serves, such as STANDARD. At most 16 ASCII characters. */
+  readonly name: string;
+  /** Data shards. */
+  readonly k: number;
+  /** Parity shards. */
+  readonly m: number;
+}
+
+/** A committed stripe. Immutable but for `shards`, which repair and rebalance move. */
+export interface Stripe {
+  readonly id: StripeId;
+  readonly profileName: string;
+  readonly k: number;
+  readonly m: number;
+  readonly blockBytes: number;
+  /** Bytes of data that the stripe holds, before coding. */
+  readonly dataBytes: number;
+  /** The shards that are known to be durable, by index. Shards with no stored bytes (see geometry) never appear. */
+  readonly shards: readonly PlacedShard[];
+}
+
+export const checksumAlgorithms = ['CRC32', 'CRC32C', 'CRC64NVME', 'SHA1', 'SHA256'] as const;
+export type ChecksumAlgorithm = (typeof checksumAlgorithms)[number];
+export const checksumTypes = ['FULL_OBJECT', 'COMPOSITE'] as const;
+export type ChecksumType = (typeof checksumTypes)[number];
+
+/** `value` is base64; a composite one carries the part count, as in `abc=-3`. */
+export interface Checksum {
+  readonly algorithm: ChecksumAlgorithm;
+  readonly type: ChecksumType;
+  readonly value: string;
+}
+
+/** Headers that are stored with an object and given back as they came. Absent means never set. */
+export interface ContentHeaders {
+  readonly contentType?: string;
+  readonly cacheControl?: string;
+  readonly contentDisposition?: string;
+  readonly contentEncoding?: string;
+  readonly contentLanguage?: string;
+  /** As the client sent it: AWS stores the text, not the date. */
+  readonly expires?: string;
+  readonly websiteRedirectLocation?: string;
+}
+
+/** What a client says about an object, beside its bytes. */
+export interface ObjectAttributes {
+  readonly headers: ContentHeaders;
+  /** Names in lower case, without `x-amz-meta-`. */
+  readonly userMetadata: Readonly<Record<string, string>>;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly storageClass: string;
+}
+
+/** One part of an object that was uploaded in parts: what GET by part number and GetObjectAttributes need. */
+export interface PartSummary {
+  readonly partNumber: number;
+  readonly sizeBytes: number;
+  /** The part's own checksum in base64, where the upload had an algorithm. */
+  readonly checksum?: string;
+}
+
+/** The bytes of an object version or a part, and what is known of them. */
+export interface StoredContent {
+  readonly sizeBytes: number;
+  /** Hex digits without quotes; `-N` at the end for multipart. */
+  readonly etag: string;
+  readonly checksum?: Checksum;
+  readonly extents: readonly Extent[];
+}
+
+/** The S3 version id: `null`, or an opaque string made by the metadata store. */
+export type VersionId = string;
+
+interface VersionCommon {
+  readonly key: string;
+  readonly versionId: VersionId;
+  readonly ownerId: string;
+  /** Whole seconds matter to HTTP; milliseconds are kept for XML listings. */
+  readonly modifiedAtMs: number;
+  readonly isLatest: boolean;
+}
+
+export interface ObjectVersion extends VersionCommon, ObjectAttributes, StoredContent {
+  readonly kind: 'object';
+  /** Empty unless the object came from a multipart upload. */
+  readonly parts: readonly PartSummary[];
+}
+
+export interface DeleteMarker extends VersionCommon {
+  readonly kind: 'delete-marker';
+}
+
+export type Version = ObjectVersion | DeleteMarker;
+
+/** A multipart upload in progress. */
+export interface Upload {
+  readonly uploadId: string;
+  readonly bucket: string;
+  readonly key: string;
+  /** Who started it, and will own the object. */
+  readonly ownerId: string;
+  readonly initiatorId: string;
+  readonly initiatedAtMs: number;
+  readonly attributes: ObjectAttributes;
+  readonly checksumAlgorithm?: ChecksumAlgorithm;
+  readonly checksumType?: ChecksumType;
+}
+
+export interface Part extends StoredContent {
+  readonly partNumber: number;
+  readonly modifiedAtMs: number;
+}
+
+/** A condition on the current version of a key, checked in the same transaction as the write that it guards. */
+export type WriteCondition =
+  /** `If-None-Match: *`: no current object (a delete marker counts as none). */
+  | { readonly kind: 'absent' }
+  /** `If-Match`: a current object with this ETag (hex, no quotes), or `*` for any. */
+  | { readonly kind: 'etag'; readonly etag: string };
