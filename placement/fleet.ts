@@ -1,13 +1,9 @@
 import type { ProviderId, StripeId } from '../core/model.ts';
 import type { ProviderHealth } from './provider-health.ts';
 import type { Provider } from './providers/provider.ts';
-import { rankProviders } from './rank-providers.ts';
+import { type FleetMember, rankProviders } from './rank-providers.ts';
 
-export interface FleetMember {
-  readonly provider: Provider;
-  /** Share of new data that it should take, relative to the others; above 0. */
-  readonly weight: number;
-}
+export type { FleetMember };
 
 /** All providers, and which of them look well. */
 export class Fleet {
