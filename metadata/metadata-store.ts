@@ -1,5 +1,6 @@
 import type {
   Bucket,
+  Checksum,
   ObjectAttributes,
   ObjectVersion,
   Part,
@@ -94,7 +95,7 @@ export interface MetadataStore {
   findStripes(ids: readonly StripeId[]): Promise<Map<StripeId, Stripe>>;
   /** Records where a shard lies now (after repair or a move), in place of what was known of that index. @throws Failure `stripe-missing` */
   recordShard(stripeId: StripeId, shard: PlacedShard): Promise<void>;
-  /** Live stripes that have fewer durable shards than they should, fewest left first. */
+  /** Live stripes that have fewer durable shards than they should: those first that can bear the fewest further losses. */
   listDegradedStripes(limit: number): Promise<Stripe[]>;
   /** Which of these shards belong to a stripe that is known (live or freed): what is not among them is an orphan. */
   knownShards(cids: readonly ShardCid[]): Promise<Set<ShardCid>>;
@@ -147,7 +148,10 @@ export interface PutVersion {
   readonly attributes: ObjectAttributes;
   /** For a copy of an object that has parts; none otherwise. */
   readonly parts?: readonly PartSummary[];
-  /** Stripes written for this version, to be registered with it. Extents may also refer to live ones (a copy). */
+  /**
+   * Stripes written for this version, to be registered with it; one that is registered already, along with another object in
+   * it, stays as it is. Extents may also refer to live ones (a copy). A stripe in which no extent lies starts as freed.
+   */
   readonly stripes: readonly NewStripe[];
   readonly condition?: WriteCondition;
 }
@@ -159,7 +163,7 @@ export interface DeleteVersion {
   /** Owner of the delete marker, if one is laid. */
   readonly ownerId: string;
   readonly nowMs: number;
-  /** Checked against the version that is named, else against the current object. */
+  /** Checked against the version that is named, else against the current object; a delete marker is no object. */
   readonly condition?: Extract<WriteCondition, { kind: 'etag' }>;
 }
 
@@ -187,11 +191,14 @@ export interface ObjectQuery extends KeyQuery {
   readonly skipPrefixOfAfter?: boolean;
 }
 
+/** A listing shows how a checksum was computed, not its value. */
+export type ListedChecksum = Pick<Checksum, 'algorithm' | 'type'>;
+
 /** What a listing shows of an object. */
 export type ListedObject = Pick<
   ObjectVersion,
-  'key' | 'sizeBytes' | 'etag' | 'modifiedAtMs' | 'storageClass' | 'ownerId' | 'checksum'
->;
+  'key' | 'sizeBytes' | 'etag' | 'modifiedAtMs' | 'storageClass' | 'ownerId'
+> & { readonly checksum?: ListedChecksum };
 
 export interface ObjectPage {
   readonly objects: readonly ListedObject[];
@@ -202,8 +209,12 @@ export interface ObjectPage {
 }
 
 export interface VersionQuery extends KeyQuery {
+  /** Only keys after this one; if it equals a common prefix, that was given and is skipped whole. */
   readonly keyMarker?: string;
-  /** Only with `keyMarker`: start after this version of that key. Without it, start after all versions of the key. */
+  /**
+   * Only with `keyMarker`: start after this version of that key; if it is not known, with the key's newest version. Without
+   * it, start after all versions of the key.
+   */
   readonly versionIdMarker?: VersionId;
 }
 
@@ -222,7 +233,7 @@ export interface VersionPage {
 
 export interface UploadQuery extends KeyQuery {
   readonly keyMarker?: string;
-  /** Only with `keyMarker`: uploads of that key after this one. */
+  /** Only with `keyMarker`: uploads of that key after this one; if it is not known, with the key's first. */
   readonly uploadIdMarker?: string;
 }
 

@@ -1,0 +1,95 @@
+import type { Database, Statement } from 'better-sqlite3';
+import { Failure } from '../../core/failure.ts';
+import type { Bucket, VersioningState } from '../../core/model.ts';
+import type { BucketPage, BucketQuery, NewBucket } from '../metadata-store.ts';
+import { compareKeys, keyPastPrefix, nextKey } from './key-order.ts';
+import type { Tally } from './tally.ts';
+
+const columns = 'id, name, owner_id AS ownerId, region, created_ms AS createdAtMs, versioning';
+const maxCached = 10_000;
+
+type BucketRange = [ownerId: string, from: string, until: string, limit: number];
+
+/** Buckets, of which those in use are kept in memory. */
+export class BucketTable {
+  readonly #tally: Tally;
+  readonly #cache = new Map<string, Bucket>();
+  readonly #find: Statement<[string], Bucket>;
+  readonly #list: Statement<BucketRange, Bucket>;
+  readonly #listRegion: Statement<[...BucketRange, region: string], Bucket>;
+  readonly #insert: Statement<[string, string, string, number]>;
+  readonly #update: Statement<[VersioningState, number]>;
+  readonly #delete: Statement<[number]>;
+  readonly #anyVersion: Statement<[number]>;
+
+  constructor(parts: { db: Database; tally: Tally }) {
+    const { db } = parts;
+    this.#tally = parts.tally;
+    this.#find = db.prepare(`SELECT ${columns} FROM buckets WHERE name = +?`);
+    const range = `SELECT ${columns} FROM buckets WHERE owner_id = +?1 AND name >= +?2 AND name < +?3`;
+    this.#list = db.prepare(`${range} ORDER BY name LIMIT +?4`);
+    this.#listRegion = db.prepare(`${range} AND region = +?5 ORDER BY name LIMIT +?4`);
+    this.#insert = db.prepare(`
+      INSERT INTO buckets (name, owner_id, region, created_ms, versioning) VALUES (?, ?, ?, ?, 'unversioned')`);
+    this.#update = db.prepare('UPDATE buckets SET versioning = ? WHERE id = +?');
+    this.#delete = db.prepare('DELETE FROM buckets WHERE id = +?');
+    this.#anyVersion = db.prepare('SELECT 1 FROM versions WHERE bucket_id = +? LIMIT 1');
+  }
+
+  find(name: string): Bucket | undefined {
+    const cached = this.#cache.get(name);
+    if (cached) return cached;
+    const bucket = this.#find.get(name);
+    if (bucket) {
+      if (this.#cache.size >= maxCached) this.#cache.clear();
+      this.#cache.set(name, bucket);
+    }
+    return bucket;
+  }
+
+  /** @throws Failure `bucket-missing` */
+  require(name: string): Bucket {
+    const bucket = this.find(name);
+    if (!bucket) throw new Failure('bucket-missing', { bucket: name });
+    return bucket;
+  }
+
+  list({ ownerId, prefix = '', after, region, limit }: BucketQuery): BucketPage {
+    if (limit === 0) return { buckets: [], isTruncated: false };
+    const from = after !== undefined && compareKeys(after, prefix) >= 0 ? nextKey(after) : prefix;
+    const range: BucketRange = [ownerId, from, keyPastPrefix(prefix), limit + 1];
+    const buckets = region === undefined ? this.#list.all(...range) : this.#listRegion.all(...range, region);
+    return { buckets: buckets.slice(0, limit), isTruncated: buckets.length > limit };
+  }
+
+  create({ name, ownerId, region, createdAtMs }: NewBucket): Bucket {
+    const existing = this.find(name);
+    if (existing) throw new Failure('bucket-exists', { bucket: name, ownerId: existing.ownerId });
+    this.#insert.run(name, ownerId, region, createdAtMs);
+    this.#tally.add('buckets', 1);
+    return this.require(name);
+  }
+
+  setVersioning(name: string, state: VersioningState): void {
+    const bucket = this.require(name);
+    this.#update.run(state, bucket.id);
+    this.#cache.delete(name);
+  }
+
+  /** Uploads in it must be gone. @throws Failure `bucket-not-empty` */
+  delete(bucket: Bucket): void {
+    this.#delete.run(bucket.id);
+    this.#cache.delete(bucket.name);
+    this.#tally.add('buckets', -1);
+  }
+
+  /** @throws Failure `bucket-not-empty` */
+  requireEmpty(bucket: Bucket): void {
+    if (this.#anyVersion.get(bucket.id)) throw new Failure('bucket-not-empty', { bucket: bucket.name });
+  }
+
+  /** Forgets what is in memory; after writes were undone. */
+  forget(): void {
+    this.#cache.clear();
+  }
+}

@@ -1,0 +1,38 @@
+import Database from 'better-sqlite3';
+import type { Log } from '../../core/log.ts';
+import { migrate } from './schema.ts';
+
+const lockWaitMs = 5000;
+const cacheKib = 64 * 1024;
+/** 64 MiB of log between checkpoints: fewer of them, each writing a page once that changed many times. */
+const checkpointPages = 16_000;
+
+/**
+ * Opens or creates the database file, durable at each commit, and brings its schema up to date. The folder must exist.
+ * The file stays locked against other processes until it is closed, since the store keeps parts of it in memory.
+ *
+ * @throws Error when it is in use, of a newer version, or no metadata database
+ */
+export function openDatabase(path: string, log: Log): Database.Database {
+  const db = new Database(path, { timeout: lockWaitMs });
+  try {
+    db.pragma('locking_mode = EXCLUSIVE');
+    db.pragma('journal_mode = WAL');
+    db.pragma('synchronous = FULL');
+    db.pragma(`wal_autocheckpoint = ${checkpointPages}`);
+    db.pragma(`journal_size_limit = ${2 * checkpointPages * 4096}`);
+    db.pragma(`cache_size = -${cacheKib}`);
+    db.pragma('temp_store = MEMORY');
+    // Not `sqlite_stat4` nor `ANALYZE`: with statistics, a plan would depend on the values that are bound.
+    const before = migrate(db);
+    const version = Number(db.pragma('user_version', { simple: true }));
+    log.info({ path, schemaVersion: version, schemaVersionBefore: before }, 'metadata database open');
+    return db;
+  } catch (error) {
+    db.close();
+    if (error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY')) {
+      throw new Error(`metadata database ${path} is in use by another process`, { cause: error });
+    }
+    throw error;
+  }
+}

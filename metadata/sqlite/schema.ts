@@ -1,0 +1,149 @@
+import type { Database } from 'better-sqlite3';
+
+/** Marks the file as ours in its header ("HFMD"), see https://www.sqlite.org/pragma.html#pragma_application_id */
+const applicationId = 0x48464d44;
+
+/**
+ * The schema as a list of steps; a database at `user_version` n has had the first n. A step that was released is never
+ * edited: a change is a new step. docs/metadata-schema.md explains the tables.
+ */
+export const migrations: readonly string[] = [
+  `
+  CREATE TABLE tally (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    last_number INTEGER NOT NULL,
+    buckets INTEGER NOT NULL,
+    versions INTEGER NOT NULL,
+    live_stripes INTEGER NOT NULL,
+    freed_stripes INTEGER NOT NULL,
+    degraded_stripes INTEGER NOT NULL
+  ) STRICT;
+  INSERT INTO tally VALUES (1, 0, 0, 0, 0, 0, 0);
+
+  CREATE TABLE names (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+  ) STRICT;
+
+  CREATE TABLE buckets (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    owner_id TEXT NOT NULL,
+    region TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    versioning TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX buckets_by_owner ON buckets (owner_id, name);
+
+  CREATE TABLE versions (
+    id INTEGER PRIMARY KEY,
+    bucket_id INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    version_id TEXT,
+    is_latest INTEGER NOT NULL,
+    is_marker INTEGER NOT NULL,
+    owner INTEGER NOT NULL,
+    modified_ms INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    etag TEXT NOT NULL,
+    storage_class INTEGER,
+    checksum_kind INTEGER,
+    checksum_value TEXT,
+    attributes TEXT,
+    parts TEXT,
+    extents BLOB
+  ) STRICT;
+  CREATE UNIQUE INDEX versions_by_key ON versions (bucket_id, key, seq DESC);
+  CREATE INDEX versions_current
+    ON versions (bucket_id, key, size_bytes, etag, modified_ms, owner, storage_class, checksum_kind)
+    WHERE is_latest = 1 AND is_marker = 0;
+  CREATE UNIQUE INDEX versions_buried_null ON versions (bucket_id, key) WHERE is_latest = 0 AND version_id IS NULL;
+
+  CREATE TABLE uploads (
+    id INTEGER PRIMARY KEY,
+    upload_id TEXT NOT NULL UNIQUE,
+    bucket_id INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    owner INTEGER NOT NULL,
+    initiator INTEGER NOT NULL,
+    initiated_ms INTEGER NOT NULL,
+    storage_class INTEGER NOT NULL,
+    attributes TEXT,
+    checksum_algorithm TEXT,
+    checksum_type TEXT,
+    completed_ms INTEGER,
+    completion TEXT
+  ) STRICT;
+  CREATE INDEX uploads_open ON uploads (bucket_id, key, id) WHERE completed_ms IS NULL;
+  CREATE INDEX uploads_completed ON uploads (completed_ms) WHERE completed_ms IS NOT NULL;
+
+  CREATE TABLE parts (
+    upload INTEGER NOT NULL,
+    part_number INTEGER NOT NULL,
+    modified_ms INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    etag TEXT NOT NULL,
+    checksum_kind INTEGER,
+    checksum_value TEXT,
+    extents BLOB,
+    PRIMARY KEY (upload, part_number)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE stripes (
+    id BLOB PRIMARY KEY,
+    profile INTEGER NOT NULL,
+    k INTEGER NOT NULL,
+    m INTEGER NOT NULL,
+    block_bytes INTEGER NOT NULL,
+    data_bytes INTEGER NOT NULL,
+    shard_count INTEGER NOT NULL,
+    placed_count INTEGER NOT NULL,
+    freed_ms INTEGER,
+    shards BLOB NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX stripes_freed ON stripes (freed_ms) WHERE freed_ms IS NOT NULL;
+  CREATE INDEX stripes_degraded
+    ON stripes (m - shard_count + placed_count)
+    WHERE placed_count < shard_count AND freed_ms IS NULL;
+
+  CREATE TABLE stripe_refs (
+    stripe_id BLOB NOT NULL,
+    owner_id INTEGER NOT NULL,
+    uses INTEGER NOT NULL,
+    PRIMARY KEY (stripe_id, owner_id)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE shard_cids (
+    cid_head INTEGER NOT NULL,
+    stripe_id BLOB NOT NULL,
+    PRIMARY KEY (cid_head, stripe_id)
+  ) STRICT, WITHOUT ROWID;
+  `,
+];
+
+/**
+ * Brings a database to the newest schema, each step in a transaction of its own. Returns the version that it had.
+ *
+ * @throws Error when the file is no metadata database of Holdfast, or one of a newer version
+ */
+export function migrate(db: Database, steps: readonly string[] = migrations): number {
+  const before = Number(db.pragma('user_version', { simple: true }));
+  const isOurs = Number(db.pragma('application_id', { simple: true })) === applicationId;
+  const isEmpty = db.prepare('SELECT 1 FROM sqlite_schema LIMIT 1').get() === undefined;
+  if (before > steps.length) {
+    throw new Error(
+      `${db.name} has metadata schema version ${before}, but this version of Holdfast knows only ${steps.length}: ` +
+        'run the newer version that wrote it',
+    );
+  }
+  if (!isOurs && !(isEmpty && before === 0)) throw new Error(`${db.name} is not a metadata database of Holdfast`);
+  for (let version = before; version < steps.length; version++) {
+    db.transaction(() => {
+      db.exec(steps[version]!);
+      db.pragma(`application_id = ${applicationId}`);
+      db.pragma(`user_version = ${version + 1}`);
+    }).immediate();
+  }
+  return before;
+}

@@ -1,0 +1,229 @@
+import type { Database } from 'better-sqlite3';
+import type { Clock } from '../../core/clock.ts';
+import type { Log } from '../../core/log.ts';
+import type {
+  Bucket,
+  ObjectVersion,
+  PlacedShard,
+  ShardCid,
+  Stripe,
+  StripeId,
+  Upload,
+  Version,
+  VersionId,
+  VersioningState,
+} from '../../core/model.ts';
+import type {
+  BucketPage,
+  BucketQuery,
+  CompleteUpload,
+  Completion,
+  DeleteOutcome,
+  DeleteVersion,
+  MetadataStore,
+  NewBucket,
+  ObjectPage,
+  ObjectQuery,
+  PartPage,
+  PutPart,
+  PutVersion,
+  UploadPage,
+  UploadQuery,
+  Usage,
+  VersionPage,
+  VersionQuery,
+} from '../metadata-store.ts';
+import { BucketTable } from './bucket-table.ts';
+import { Listings } from './listings.ts';
+import { NameTable } from './name-table.ts';
+import { openDatabase } from './open-database.ts';
+import { StripeTable } from './stripe-table.ts';
+import { Tally } from './tally.ts';
+import { UploadVerbs } from './upload-verbs.ts';
+import { VersionTable } from './version-table.ts';
+import { VersionVerbs } from './version-verbs.ts';
+import { WriteQueue } from './write-queue.ts';
+
+/**
+ * The metadata store in one SQLite file, for one gateway. The folder of `path` must exist.
+ *
+ * @throws Error when the file is in use by another process, of a newer schema version, or not ours
+ */
+export async function openSqliteStore(options: { path: string; clock: Clock; log: Log }): Promise<MetadataStore> {
+  const { path, clock, log } = options;
+  return new SqliteStore({ db: openDatabase(path, log), clock, log });
+}
+
+/** The same store, in memory: for tests, and for trying things out. */
+export async function openMemoryStore(options: { clock: Clock; log: Log }): Promise<MetadataStore> {
+  return openSqliteStore({ path: ':memory:', ...options });
+}
+
+/** Reads run at once; writes go through the queue, so no read ever sees a write that is not durable yet. */
+class SqliteStore implements MetadataStore {
+  readonly #db: Database;
+  readonly #tally: Tally;
+  readonly #buckets: BucketTable;
+  readonly #stripes: StripeTable;
+  readonly #versions: VersionVerbs;
+  readonly #uploads: UploadVerbs;
+  readonly #listings: Listings;
+  readonly #queue: WriteQueue;
+
+  constructor({ db, clock, log }: { db: Database; clock: Clock; log: Log }) {
+    const names = new NameTable({ db });
+    const tally = new Tally({ db, clock });
+    const buckets = new BucketTable({ db, tally });
+    const stripes = new StripeTable({ db, names, tally, clock });
+    const versions = new VersionTable({ db, tally, stripes });
+    const versionVerbs = new VersionVerbs({ names, tally, buckets, stripes, versions });
+    this.#db = db;
+    this.#tally = tally;
+    this.#buckets = buckets;
+    this.#stripes = stripes;
+    this.#versions = versionVerbs;
+    this.#uploads = new UploadVerbs({ db, names, tally, clock, buckets, stripes, versions, versionVerbs });
+    this.#listings = new Listings({ db, names, buckets, versions });
+    const state = {
+      mark: () => {
+        tally.mark();
+        names.mark();
+      },
+      rewind: () => {
+        tally.rewind();
+        names.rewind();
+        buckets.forget();
+      },
+      save: () => tally.save(),
+      reload: () => {
+        tally.reload();
+        names.reload();
+        buckets.forget();
+      },
+    };
+    this.#queue = new WriteQueue({ db, state, log });
+  }
+
+  createBucket(bucket: NewBucket): Promise<Bucket> {
+    return this.#queue.run(() => this.#buckets.create(bucket));
+  }
+
+  async findBucket(name: string): Promise<Bucket | undefined> {
+    return this.#buckets.find(name);
+  }
+
+  async listBuckets(query: BucketQuery): Promise<BucketPage> {
+    return this.#buckets.list(query);
+  }
+
+  deleteBucket(name: string): Promise<void> {
+    return this.#queue.run(() => {
+      const bucket = this.#buckets.require(name);
+      this.#buckets.requireEmpty(bucket);
+      this.#uploads.abortAll(bucket);
+      this.#buckets.delete(bucket);
+    });
+  }
+
+  setVersioning(name: string, state: Exclude<VersioningState, 'unversioned'>): Promise<void> {
+    return this.#queue.run(() => this.#buckets.setVersioning(name, state));
+  }
+
+  putVersion(request: PutVersion): Promise<ObjectVersion> {
+    return this.#queue.run(() => this.#versions.put(request));
+  }
+
+  async findVersion(bucket: string, key: string, versionId?: VersionId): Promise<Version | undefined> {
+    return this.#versions.find(bucket, key, versionId);
+  }
+
+  deleteVersion(request: DeleteVersion): Promise<DeleteOutcome> {
+    return this.#queue.run(() => this.#versions.delete(request));
+  }
+
+  setTags(
+    bucket: string,
+    key: string,
+    versionId: VersionId | undefined,
+    tags: Readonly<Record<string, string>>,
+  ): Promise<ObjectVersion> {
+    return this.#queue.run(() => this.#versions.setTags(bucket, key, versionId, tags));
+  }
+
+  async listObjects(query: ObjectQuery): Promise<ObjectPage> {
+    return this.#listings.listObjects(query);
+  }
+
+  async listVersions(query: VersionQuery): Promise<VersionPage> {
+    return this.#listings.listVersions(query);
+  }
+
+  createUpload(upload: Upload): Promise<void> {
+    return this.#queue.run(() => this.#uploads.create(upload));
+  }
+
+  async findUpload(bucket: string, key: string, uploadId: string): Promise<Upload | undefined> {
+    return this.#uploads.find(bucket, key, uploadId);
+  }
+
+  async listUploads(query: UploadQuery): Promise<UploadPage> {
+    return this.#listings.listUploads(query);
+  }
+
+  putPart(request: PutPart): Promise<void> {
+    return this.#queue.run(() => this.#uploads.putPart(request));
+  }
+
+  async listParts(bucket: string, key: string, uploadId: string, after?: number, limit?: number): Promise<PartPage> {
+    return this.#uploads.listParts(bucket, key, uploadId, after, limit);
+  }
+
+  completeUpload(request: CompleteUpload): Promise<ObjectVersion> {
+    return this.#queue.run(() => this.#uploads.complete(request));
+  }
+
+  async findCompletion(bucket: string, key: string, uploadId: string): Promise<Completion | undefined> {
+    return this.#uploads.findCompletion(bucket, key, uploadId);
+  }
+
+  abortUpload(bucket: string, key: string, uploadId: string): Promise<void> {
+    return this.#queue.run(() => this.#uploads.abort(bucket, key, uploadId));
+  }
+
+  async findStripes(ids: readonly StripeId[]): Promise<Map<StripeId, Stripe>> {
+    return this.#stripes.find(ids);
+  }
+
+  recordShard(stripeId: StripeId, shard: PlacedShard): Promise<void> {
+    return this.#queue.run(() => this.#stripes.recordShard(stripeId, shard));
+  }
+
+  async listDegradedStripes(limit: number): Promise<Stripe[]> {
+    return this.#stripes.listDegraded(limit);
+  }
+
+  async knownShards(cids: readonly ShardCid[]): Promise<Set<ShardCid>> {
+    return this.#stripes.knownShards(cids);
+  }
+
+  async listFreedStripes(beforeMs: number, limit: number): Promise<Stripe[]> {
+    return this.#stripes.listFreed(beforeMs, limit);
+  }
+
+  forgetStripe(id: StripeId): Promise<void> {
+    return this.#queue.run(() => this.#stripes.forget(id));
+  }
+
+  async forgetCompletions(beforeMs: number): Promise<void> {
+    while (await this.#queue.run(() => this.#uploads.forgetCompletions(beforeMs)));
+  }
+
+  async countUsage(): Promise<Usage> {
+    return this.#tally.usage();
+  }
+
+  async close(): Promise<void> {
+    await this.#queue.close();
+    this.#db.close();
+  }
+}

@@ -1,0 +1,126 @@
+import type { Database, Statement } from 'better-sqlite3';
+import type { Log } from '../../core/log.ts';
+
+/** What the store keeps in memory of the database, and must follow it when a verb or a whole batch is undone. */
+export interface BatchState {
+  /** Before each verb. */
+  mark(): void;
+  /** The verb since `mark` was undone. */
+  rewind(): void;
+  /** Before the commit: writes what is kept in memory until then. */
+  save(): void;
+  /** The whole batch was undone. */
+  reload(): void;
+}
+
+interface Entry {
+  readonly verb: () => unknown;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** A commit with many verbs holds up the event loop; past this, the rest waits for the next turn. */
+const maxBatchVerbs = 512;
+
+/**
+ * Group commit: verbs that arrive in one turn of the event loop share one transaction, and so one wait for the disk.
+ * Each runs inside a savepoint (some 1.5 us), so one that throws leaves no trace and disturbs no other.
+ */
+export class WriteQueue {
+  readonly #db: Database;
+  readonly #state: BatchState;
+  readonly #log: Log;
+  readonly #begin: Statement<[]>;
+  readonly #commit: Statement<[]>;
+  readonly #savepoint: Statement<[]>;
+  readonly #release: Statement<[]>;
+  readonly #undo: Statement<[]>;
+  #entries: Entry[] = [];
+  #isScheduled = false;
+  #isClosed = false;
+  #whenDrained: (() => void) | undefined;
+
+  constructor(parts: { db: Database; state: BatchState; log: Log }) {
+    this.#db = parts.db;
+    this.#state = parts.state;
+    this.#log = parts.log;
+    this.#begin = parts.db.prepare('BEGIN IMMEDIATE');
+    this.#commit = parts.db.prepare('COMMIT');
+    this.#savepoint = parts.db.prepare('SAVEPOINT verb');
+    this.#release = parts.db.prepare('RELEASE verb');
+    this.#undo = parts.db.prepare('ROLLBACK TO verb');
+  }
+
+  /** Runs `verb` in the next batch. Settles after the commit, with what the verb returned or threw. */
+  run<T>(verb: () => T): Promise<T> {
+    if (this.#isClosed) return Promise.reject(new Error('the metadata store is closed'));
+    return new Promise<T>((resolve, reject) => {
+      this.#entries.push({ verb, resolve: resolve as (value: unknown) => void, reject });
+      this.#schedule();
+    });
+  }
+
+  /** Refuses further verbs and waits for those that are queued. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    if (this.#entries.length > 0) {
+      await new Promise<void>((resolve) => {
+        this.#whenDrained = resolve;
+      });
+    }
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(this.#runBatch);
+  }
+
+  readonly #runBatch = (): void => {
+    this.#isScheduled = false;
+    const all = this.#entries;
+    const batch = all.length > maxBatchVerbs ? all.slice(0, maxBatchVerbs) : all;
+    this.#entries = all.length > maxBatchVerbs ? all.slice(maxBatchVerbs) : [];
+    let settle: (() => void)[];
+    try {
+      this.#begin.run();
+      settle = batch.map((entry) => this.#runVerb(entry));
+      this.#state.save();
+      this.#commit.run();
+    } catch (error) {
+      this.#log.error({ err: error, verbs: batch.length }, 'metadata batch failed');
+      this.#abandon();
+      settle = batch.map((entry) => () => entry.reject(error));
+    }
+    for (const tell of settle) tell();
+    if (this.#entries.length > 0) this.#schedule();
+    else this.#whenDrained?.();
+  };
+
+  /** Returns how to tell the caller once the batch is durable. Throws only when the whole transaction is lost. */
+  #runVerb(entry: Entry): () => void {
+    this.#state.mark();
+    this.#savepoint.run();
+    try {
+      const value = entry.verb();
+      this.#release.run();
+      return () => entry.resolve(value);
+    } catch (error) {
+      // A full disk or an I/O error may already have rolled everything back.
+      if (!this.#db.inTransaction) throw error;
+      this.#undo.run();
+      this.#release.run();
+      this.#state.rewind();
+      return () => entry.reject(error);
+    }
+  }
+
+  #abandon(): void {
+    try {
+      if (this.#db.inTransaction) this.#db.exec('ROLLBACK');
+      this.#state.reload();
+    } catch (error) {
+      this.#log.error({ err: error }, 'metadata rollback failed');
+    }
+  }
+}
