@@ -1,0 +1,204 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import express from 'express';
+import type { Log } from '../core/log.ts';
+import type { Metrics } from '../core/metrics.ts';
+import { renderErrorDocument, toS3Error } from './error-response.ts';
+import type { S3Response } from './operation.ts';
+import { createRequestId } from './request-id.ts';
+import { S3Error } from './s3-error.ts';
+import type { S3Handler } from './s3-handler.ts';
+import { answerWithoutBody } from './unsent-body.ts';
+import { errorDocument, textElement } from './xml/xml-writer.ts';
+
+export interface HttpServerParts {
+  readonly handler: S3Handler;
+  readonly metrics: Metrics;
+  readonly log: Log;
+}
+
+type Headers = NonNullable<S3Response['headers']>;
+
+/** Requests that came with `Expect: 100-continue` and were not told to go on yet. */
+const awaitingContinue = new WeakSet<IncomingMessage>();
+
+/** The S3 listener: the only place that writes to a client's socket. Express carries one handler; routing is ours. */
+export function createHttpServer(parts: HttpServerParts): Server {
+  const app = express();
+  app.disable('x-powered-by');
+  app.disable('etag');
+  app.use((message: IncomingMessage, response: ServerResponse) => {
+    void new Exchange(parts, message, response).run();
+  });
+  const server = createServer(
+    { maxHeaderSize: 32 * 1024, keepAliveTimeout: 65_000, headersTimeout: 60_000, requestTimeout: 0 },
+    app,
+  );
+  server.on('checkContinue', (message, response) => {
+    awaitingContinue.add(message);
+    app(message, response);
+  });
+  server.on('clientError', answerBadHttp);
+  return server;
+}
+
+/** One request and its answer. */
+class Exchange {
+  readonly #parts: HttpServerParts;
+  readonly #message: IncomingMessage;
+  readonly #response: ServerResponse;
+  readonly #requestId = createRequestId();
+  readonly #hostId = Buffer.from(this.#requestId).toString('base64');
+  readonly #startedAtMs = performance.now();
+  readonly #gone = new AbortController();
+  #operation = 'Unknown';
+  #code = '';
+
+  constructor(parts: HttpServerParts, message: IncomingMessage, response: ServerResponse) {
+    this.#parts = parts;
+    this.#message = message;
+    this.#response = response;
+  }
+
+  async run(): Promise<void> {
+    const { metrics } = this.#parts;
+    metrics.requestsInFlight.inc();
+    this.#response.once('close', () => this.#finish());
+    this.#response.on('error', () => this.#gone.abort());
+    try {
+      await this.#send(await this.#handle());
+    } catch (error) {
+      await this.#refuse(error);
+    }
+  }
+
+  #handle(): Promise<S3Response> {
+    return this.#parts.handler.handle({
+      requestId: this.#requestId,
+      message: this.#message,
+      body: this.#body(),
+      signal: this.#gone.signal,
+      onOperation: (name) => {
+        this.#operation = name;
+      },
+    });
+  }
+
+  /** The body's bytes; a client that waits for 100-continue is told to go on when they are first asked for. */
+  async *#body(): AsyncGenerator<Uint8Array> {
+    if (awaitingContinue.delete(this.#message)) this.#response.writeContinue();
+    const { bodyBytes } = this.#parts.metrics;
+    for await (const chunk of this.#message as AsyncIterable<Uint8Array>) {
+      bodyBytes.inc({ direction: 'in' }, chunk.length);
+      yield chunk;
+    }
+  }
+
+  async #send({ status, headers = {}, body }: S3Response): Promise<void> {
+    if (body !== undefined && typeof body !== 'string' && !(body instanceof Uint8Array))
+      return this.#stream(status, headers, body);
+    const bytes = typeof body === 'string' ? Buffer.from(body) : body;
+    this.#setHead(status, headers);
+    const response = this.#response;
+    // An answer to HEAD bears the length of what GET would send; 204 and 304 bear none (RFC 9110, section 8.6).
+    if (status !== 204 && status !== 304 && !response.hasHeader('content-length'))
+      response.setHeader('content-length', bytes?.length ?? 0);
+    response.end(this.#message.method === 'HEAD' ? undefined : bytes);
+  }
+
+  async #stream(status: number, headers: Headers, body: AsyncIterable<Uint8Array>): Promise<void> {
+    const chunks = body[Symbol.asyncIterator]();
+    // The first chunk before the status line: what can fail early is still answered as an error.
+    let next = await chunks.next();
+    this.#setHead(status, headers);
+    try {
+      for (; !next.done; next = await chunks.next()) {
+        if (!this.#response.write(next.value)) await once(this.#response, 'drain', { signal: this.#gone.signal });
+        this.#parts.metrics.bodyBytes.inc({ direction: 'out' }, next.value.length);
+      }
+      this.#response.end();
+    } finally {
+      await chunks.return?.();
+    }
+  }
+
+  #setHead(status: number, headers: Headers): void {
+    const response = this.#response;
+    response.statusCode = status;
+    response.setHeader('server', 'Holdfast');
+    response.setHeader('x-amz-request-id', this.#requestId);
+    response.setHeader('x-amz-id-2', this.#hostId);
+    for (const name in headers) {
+      const value = headers[name];
+      if (value !== undefined) response.setHeader(name, value);
+    }
+    if (awaitingContinue.has(this.#message)) answerWithoutBody(this.#message, response);
+  }
+
+  async #refuse(cause: unknown): Promise<void> {
+    const { log } = this.#parts;
+    if (this.#gone.signal.aborted) return; // Nobody is there to be told.
+    const error = toS3Error(cause);
+    this.#code = error.code;
+    const context = {
+      requestId: this.#requestId,
+      operation: this.#operation,
+      method: this.#message.method,
+      url: this.#message.url,
+    };
+    if (error.code === 'InternalError' || error.code === 'ServiceUnavailable')
+      log.error({ ...context, err: cause }, 'request failed');
+    else log.debug({ ...context, code: error.code }, 'request refused');
+    if (this.#response.headersSent) {
+      // Too late for a status: a cut connection tells the client that the body is not whole.
+      log.error({ ...context, err: cause }, 'answer cut off');
+      this.#response.destroy();
+      return;
+    }
+    await this.#send(this.#renderError(error)).catch(() => this.#response.destroy());
+  }
+
+  #renderError(error: S3Error): S3Response {
+    const headers = { ...error.headers };
+    if (error.code === 'NotModified') return { status: 304, headers };
+    const resource = (this.#message.url ?? '/').split('?', 1)[0] as string;
+    const body = renderErrorDocument(error, { requestId: this.#requestId, resource });
+    return { status: error.status, headers: { ...headers, 'content-type': 'application/xml' }, body };
+  }
+
+  #finish(): void {
+    if (!this.#response.writableFinished) this.#gone.abort();
+    const { metrics, log } = this.#parts;
+    const operation = this.#operation;
+    const seconds = (performance.now() - this.#startedAtMs) / 1000;
+    metrics.requestsInFlight.dec();
+    metrics.requests.inc({ operation, status: String(this.#response.statusCode), code: this.#code });
+    metrics.requestSeconds.observe({ operation }, seconds);
+    log.debug(
+      { requestId: this.#requestId, operation, status: this.#response.statusCode, code: this.#code, seconds },
+      'request',
+    );
+  }
+}
+
+/** What is not HTTP, or too large a head, never reaches a handler; it gets S3's XML all the same. */
+function answerBadHttp(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const code = error.code === 'HPE_HEADER_OVERFLOW' ? 'RequestHeaderSectionTooLarge' : 'InvalidRequest';
+  const s3Error = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? new S3Error('RequestTimeout') : new S3Error(code);
+  const requestId = createRequestId();
+  const body = errorDocument(
+    textElement('Code', s3Error.code),
+    textElement('Message', s3Error.message),
+    textElement('Resource', '/'),
+    textElement('RequestId', requestId),
+  );
+  socket.end(
+    `HTTP/1.1 ${s3Error.status} Bad Request\r\nServer: Holdfast\r\nx-amz-request-id: ${requestId}\r\nContent-Type: application/xml\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}

@@ -1,0 +1,11 @@
+import { objectOperation } from '../operation.ts';
+import { openForRead } from '../read-object.ts';
+
+export const getObject = objectOperation({
+  name: 'GetObject',
+  method: 'GET',
+  async handle(call) {
+    const { object, status, headers } = await openForRead(call);
+    return { status, headers, body: object.read(call.signal) };
+  },
+});

@@ -1,0 +1,32 @@
+import { parseWriteCondition } from '../conditions.ts';
+import { parseObjectAttributes, renderChecksum } from '../object-headers.ts';
+import { objectOperation } from '../operation.ts';
+import { renderVersionId } from '../version-id.ts';
+
+export const putObject = objectOperation({
+  name: 'PutObject',
+  method: 'PUT',
+  async handle(call) {
+    const attributes = parseObjectAttributes(call.headers, call.storageClasses);
+    const condition = parseWriteCondition(call.headers);
+    const version = await call.engine.objects.put(
+      {
+        bucket: call.bucket.name,
+        key: call.key,
+        ownerId: call.caller.canonicalId,
+        payload: call.payload(),
+        attributes,
+        ...(condition && { condition }),
+      },
+      call.signal,
+    );
+    return {
+      status: 200,
+      headers: {
+        etag: `"${version.etag}"`,
+        ...renderVersionId(call.bucket, version),
+        ...renderChecksum(version.checksum),
+      },
+    };
+  },
+});

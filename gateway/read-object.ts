@@ -1,0 +1,102 @@
+import { checksumHeader } from '../core/checksums.ts';
+import type { OpenedObject, OpenObject } from '../engine/engine.ts';
+import { parseRange, parseReadConditions } from './conditions.ts';
+import { renderChecksum, renderVersionHeaders } from './object-headers.ts';
+import type { ObjectCall } from './operation.ts';
+import { S3Error } from './s3-error.ts';
+import { isVersioned, parseVersionId } from './version-id.ts';
+
+/** What GET and HEAD have in common: everything but the body. */
+export async function openForRead(
+  call: ObjectCall,
+): Promise<{ object: OpenedObject; status: number; headers: Record<string, string | undefined> }> {
+  const request = parseOpenRequest(call);
+  const object = await call.engine.objects.open(request);
+  const headers = {
+    ...renderVersionHeaders(object.version, isVersioned(call.bucket)),
+    ...renderOverrides(call.query),
+    ...renderReadChecksum(call, object, request.partNumber),
+    'content-length': String(object.length),
+    'content-range': object.isPartial ? contentRange(object) : undefined,
+    'x-amz-mp-parts-count':
+      request.partNumber !== undefined && object.version.parts.length > 0
+        ? String(object.version.parts.length)
+        : undefined,
+  };
+  return { object, status: object.isPartial ? 206 : 200, headers };
+}
+
+function parseOpenRequest(call: ObjectCall): OpenObject {
+  const range = parseRange(call.headers.range);
+  const partNumber = parsePartNumber(call.query.get('partNumber'));
+  if (call.headers.range !== undefined && partNumber !== undefined) {
+    throw new S3Error('InvalidRequest', 'Cannot specify both Range header and partNumber query parameter');
+  }
+  const conditions = parseReadConditions(call.headers);
+  return {
+    bucket: call.bucket.name,
+    key: call.key,
+    ...parseVersionId(call.query),
+    ...(conditions && { conditions }),
+    ...(range && { range }),
+    ...(partNumber !== undefined && { partNumber }),
+  };
+}
+
+function parsePartNumber(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const number = /^\d{1,6}$/.test(text) ? Number(text) : 0;
+  if (number < 1 || number > 10_000) {
+    throw new S3Error('InvalidArgument', 'Part number must be an integer between 1 and 10000, inclusive', {
+      ArgumentName: 'partNumber',
+      ArgumentValue: text,
+    });
+  }
+  return number;
+}
+
+function contentRange({ offset, length, version }: OpenedObject): string {
+  return `bytes ${offset}-${offset + length - 1}/${version.sizeBytes}`;
+}
+
+const overridable = [
+  'content-type',
+  'content-language',
+  'expires',
+  'cache-control',
+  'content-disposition',
+  'content-encoding',
+] as const;
+
+/** `response-content-type` and its like: the client dictates the answer's headers. */
+function renderOverrides(query: ReadonlyMap<string, string>): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (const name of overridable) {
+    const value = query.get(`response-${name}`);
+    if (value === undefined) continue;
+    if (/[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]/.test(value)) {
+      throw new S3Error('InvalidArgument', 'Header value cannot be represented using ISO-8859-1.', {
+        ArgumentName: `response-${name}`,
+        ArgumentValue: value,
+      });
+    }
+    headers[name] = value;
+  }
+  return headers;
+}
+
+/** Checksums are given only when asked for, and only such as cover exactly the bytes of the answer. */
+function renderReadChecksum(
+  call: ObjectCall,
+  object: OpenedObject,
+  partNumber: number | undefined,
+): Record<string, string> {
+  if (String(call.headers['x-amz-checksum-mode']).toUpperCase() !== 'ENABLED') return {};
+  const { checksum, parts, sizeBytes } = object.version;
+  if (!checksum) return {};
+  if (partNumber !== undefined && parts.length > 0) {
+    const value = parts[partNumber - 1]?.checksum;
+    return value === undefined ? {} : { [checksumHeader(checksum.algorithm)]: value };
+  }
+  return object.length === sizeBytes ? renderChecksum(checksum) : {};
+}
