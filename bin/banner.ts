@@ -1,0 +1,36 @@
+import { resolve } from 'node:path';
+import type { Config } from '../core/config.ts';
+import type { RootAccount } from './root-account.ts';
+
+/** What a start prints: lines to paste, and where the data lie. A configured secret is not repeated. */
+export function renderBanner(facts: {
+  config: Config;
+  root: RootAccount;
+  endpoint: string;
+  adminEndpoint: string;
+}): string {
+  const { config, root, endpoint, adminEndpoint } = facts;
+  const [key] = root.account.accessKeys;
+  const secret = root.source === 'configured' ? '$HOLDFAST_ROOT_PASSWORD' : key?.secretAccessKey;
+  const { k, m } = config.profiles.STANDARD;
+  const origin = {
+    configured: 'root key: from the environment or the configuration file',
+    generated: `root key: generated now, kept in ${resolve(root.keyPath)} (mode 0600)`,
+    kept: `root key: kept in ${resolve(root.keyPath)}`,
+  }[root.source];
+  return `
+Holdfast serves S3 on ${endpoint}  (metrics: ${adminEndpoint}/metrics)
+data: ${resolve(config.dataDir)}, profile STANDARD = RS ${k}+${m}
+${origin}
+
+  export AWS_ENDPOINT_URL=${endpoint}
+  export AWS_REGION=${config.region} AWS_DEFAULT_REGION=${config.region}
+  export AWS_ACCESS_KEY_ID=${key?.accessKeyId}
+  export AWS_SECRET_ACCESS_KEY=${secret}
+
+Try it:
+
+  aws s3 mb s3://first && aws s3 cp README.md s3://first/ && aws s3 cp s3://first/README.md -
+
+`;
+}

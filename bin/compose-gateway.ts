@@ -1,0 +1,160 @@
+import { once } from 'node:events';
+import { mkdir } from 'node:fs/promises';
+import type { Server } from 'node:http';
+import { type AddressInfo, isIPv6 } from 'node:net';
+import { join } from 'node:path';
+import { systemClock } from '../core/clock.ts';
+import { type Config, defaultProviderCount, type ListenAddress } from '../core/config.ts';
+import type { Log } from '../core/log.ts';
+import { Metrics } from '../core/metrics.ts';
+import type { Profile, ProviderId } from '../core/model.ts';
+import { createEngine } from '../engine/create-engine.ts';
+import type { Upkeep } from '../engine/upkeep/upkeep.ts';
+import { selfTestCodec } from '../erasure/codec-self-test.ts';
+import { createPackageCodec } from '../erasure/package-codec.ts';
+import { Accounts, type AccountWithKeys } from '../gateway/accounts.ts';
+import { createAdminServer } from '../gateway/admin-server.ts';
+import { createHttpServer } from '../gateway/http-server.ts';
+import { operations } from '../gateway/operations/operation-table.ts';
+import { Router } from '../gateway/router.ts';
+import { S3Handler } from '../gateway/s3-handler.ts';
+import type { MetadataStore } from '../metadata/metadata-store.ts';
+import { openSqliteStore } from '../metadata/sqlite/sqlite-store.ts';
+import { Fleet, type FleetMember } from '../placement/fleet.ts';
+import { ProviderHealth } from '../placement/provider-health.ts';
+import { openDirectoryProvider } from '../placement/providers/directory-provider.ts';
+import type { Provider } from '../placement/providers/provider.ts';
+import { withDeadline } from '../placement/providers/with-deadline.ts';
+import { withObservation } from '../placement/providers/with-observation.ts';
+
+export interface GatewayParts {
+  readonly config: Config;
+  readonly log: Log;
+  readonly root: AccountWithKeys;
+  /** Tests put faults between the gateway and its providers here. */
+  readonly wrapProvider?: (provider: Provider) => Provider;
+}
+
+/** A gateway that serves. */
+export interface Gateway {
+  /** Such as `http://127.0.0.1:9000`. */
+  readonly endpoint: string;
+  readonly adminEndpoint: string;
+  readonly metrics: Metrics;
+  readonly upkeep: Upkeep;
+  /** Takes no new connections, waits up to `drainMs` for requests under way, then closes everything. */
+  stop(drainMs: number): Promise<void>;
+}
+
+/** Puts all parts of a gateway together and starts it. What was opened is closed again when a later step fails. */
+export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
+  const { config, log, root } = parts;
+  await using opened = new AsyncDisposableStack();
+  await mkdir(config.dataDir, { recursive: true });
+  const clock = systemClock;
+  const metrics = new Metrics({ processMetrics: true });
+  const profile: Profile = { name: 'STANDARD', ...config.profiles.STANDARD };
+  const codec = await createPackageCodec();
+  selfTestCodec(codec, profile);
+  const metadata = opened.adopt(
+    await openSqliteStore({ path: join(config.dataDir, 'metadata.sqlite'), clock, log }),
+    closeStore,
+  );
+  const fleet = opened.adopt(await openFleet(parts, metrics), closeFleet);
+  const { engine, upkeep } = createEngine({
+    metadata,
+    fleet,
+    codec,
+    profiles: [profile],
+    clock,
+    log,
+    metrics,
+    limits: config.limits,
+  });
+  upkeep.start();
+  opened.defer(() => upkeep.stop());
+  const handler = new S3Handler({
+    engine,
+    accounts: new Accounts([root, ...config.accounts]),
+    router: new Router(operations),
+    clock,
+    region: config.region,
+    domain: config.domain,
+    storageClasses: [profile.name],
+    bodyIdleMs: config.limits.bodyIdleMs,
+  });
+  const s3 = opened.adopt(await listen(createHttpServer({ handler, metrics, log }), config.listen), stopListening);
+  const state = { isStopping: false };
+  const admin = opened.adopt(
+    await listen(createAdminServer({ metrics, isReady: () => !state.isStopping }), config.adminListen),
+    stopListening,
+  );
+  const owned = opened.move();
+  return {
+    endpoint: s3.endpoint,
+    adminEndpoint: admin.endpoint,
+    metrics,
+    upkeep,
+    async stop(drainMs) {
+      state.isStopping = true;
+      await drain(s3.server, drainMs);
+      await owned.disposeAsync();
+    },
+  };
+}
+
+async function openFleet({ config, log, wrapProvider }: GatewayParts, metrics: Metrics): Promise<Fleet> {
+  const health = new ProviderHealth({ clock: systemClock, suspectMs: config.limits.suspectMs });
+  const members: FleetMember[] = [];
+  for (const { id, path, weight } of config.providers ?? defaultProviders(config.dataDir)) {
+    const provider = await openDirectoryProvider({ id: id as ProviderId, path });
+    // From the inside out: faults (in tests), then the deadline, then what counts and judges the outcome.
+    const faulty = wrapProvider?.(provider) ?? provider;
+    const bounded = withDeadline(faulty, { timeoutMs: config.limits.providerTimeoutMs });
+    members.push({ provider: withObservation(bounded, { metrics, health }), weight });
+  }
+  log.debug({ providers: members.length }, 'providers opened');
+  return new Fleet({ members, health });
+}
+
+function defaultProviders(dataDir: string): { id: string; path: string; weight: number }[] {
+  return Array.from({ length: defaultProviderCount }, (_, index) => {
+    const id = `p${index + 1}`;
+    return { id, path: join(dataDir, 'providers', id), weight: 1 };
+  });
+}
+
+interface Listener {
+  readonly server: Server;
+  /** With the port that was given where the configuration says 0, and an address to connect to where it says all. */
+  readonly endpoint: string;
+}
+
+async function listen(server: Server, { host, port }: ListenAddress): Promise<Listener> {
+  server.listen(port, host);
+  await once(server, 'listening');
+  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
+  const name = isIPv6(reachable) ? `[${reachable}]` : reachable;
+  return { server, endpoint: `http://${name}:${(server.address() as AddressInfo).port}` };
+}
+
+/** Lets requests under way finish, up to a limit; idle connections are closed at once. */
+async function drain(server: Server, drainMs: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  const limit = setTimeout(() => server.closeAllConnections(), drainMs);
+  await closed;
+  clearTimeout(limit);
+}
+
+async function stopListening({ server }: Listener): Promise<void> {
+  if (server.listening) await drain(server, 0);
+}
+
+async function closeFleet(fleet: Fleet): Promise<void> {
+  await Promise.all(fleet.members.map(({ provider }) => provider.close()));
+}
+
+async function closeStore(store: MetadataStore): Promise<void> {
+  await store.close();
+}

@@ -1,0 +1,39 @@
+#!/usr/bin/env node
+import { parseArgs } from 'node:util';
+import { ConfigError } from '../core/config.ts';
+import { runGateway } from './run-gateway.ts';
+
+const usage = `usage: holdfast gateway [--config FILE]
+
+  gateway   serve S3 (the default command)
+
+Settings come from the environment and the configuration file; the README lists them.
+`;
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { config: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+  });
+  const [command = 'gateway', ...rest] = positionals;
+  if (values.help) process.stdout.write(usage);
+  else if (command === 'gateway' && rest.length === 0)
+    await runGateway({ environment: process.env, configPath: values.config });
+  else fail(usage);
+}
+
+/** Exits 2: what was asked for is wrong, and the same call will never succeed. */
+function fail(message: string): never {
+  process.stderr.write(message.endsWith('\n') ? message : `${message}\n`);
+  process.exit(2);
+}
+
+try {
+  await main();
+} catch (error) {
+  if (error instanceof ConfigError) fail(`holdfast: ${error.message}`);
+  if (error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS'))
+    fail(`holdfast: ${error.message}\n\n${usage}`);
+  process.stderr.write(`holdfast: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  process.exit(1);
+}

@@ -1,0 +1,165 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+const program = fileURLToPath(new URL('../../bin/holdfast.ts', import.meta.url));
+const startTimeoutMs = 30_000;
+const stopTimeoutMs = 40_000;
+const pollMs = 10;
+
+export const processKey = { accessKeyId: 'HFPROCESSKEY', secretAccessKey: 'secret-of-the-process-tests' };
+export const processRegion = 'us-east-1';
+
+export interface GatewayProcessOptions {
+  /** Kept, and kept after stop, where given; else a temporary folder. */
+  readonly dataDir?: string;
+  /** For node itself, such as `--cpu-prof`. */
+  readonly nodeArguments?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+/** `holdfast gateway` as its users run it: a process of its own, on free ports. */
+export interface GatewayProcess {
+  readonly url: string;
+  readonly adminUrl: string;
+  readonly dataDir: string;
+  readonly pid: number;
+  /** Requests answered so far, by the metrics of the gateway. */
+  countRequests(operation: string): Promise<number>;
+  /** Resolves once `count` requests of a kind were answered, so that a test can act in the middle of a client's work. */
+  waitForRequests(operation: string, count: number): Promise<void>;
+  /** Deletes the directory of one of the default providers, `p1` to `p6`, with all that lies in it. */
+  deleteProvider(id: string): Promise<void>;
+  /** SIGTERM, as an init system would. @throws Error unless it drains and exits 0; its log is in the message */
+  stop(): Promise<void>;
+}
+
+export async function startGatewayProcess(options: GatewayProcessOptions = {}): Promise<GatewayProcess> {
+  const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'holdfast-process-')));
+  const nodeArguments = ['--disable-warning=ExperimentalWarning', ...(options.nodeArguments ?? [])];
+  const child = spawn(process.execPath, [...nodeArguments, program, 'gateway'], {
+    cwd: dataDir,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {
+      PATH: process.env.PATH,
+      HOLDFAST_DATA_DIR: dataDir,
+      HOLDFAST_LISTEN: '127.0.0.1:0',
+      HOLDFAST_ADMIN_LISTEN: '127.0.0.1:0',
+      HOLDFAST_ROOT_USER: processKey.accessKeyId,
+      HOLDFAST_ROOT_PASSWORD: processKey.secretAccessKey,
+      ...options.environment,
+    },
+  });
+  const killWithParent = (): void => void child.kill('SIGKILL');
+  process.once('exit', killWithParent);
+  child.once('exit', () => process.off('exit', killWithParent));
+  const output = collectOutput(child);
+  try {
+    const { url, adminUrl } = await waitUntilReady(child, output);
+    const counts = createRequestCounter(child, adminUrl);
+    return {
+      url,
+      adminUrl,
+      dataDir,
+      pid: child.pid!,
+      ...counts,
+      deleteProvider: (id) => rm(join(dataDir, 'providers', id), { recursive: true }),
+      async stop() {
+        await stopChild(child, output);
+        if (options.dataDir === undefined) await removeFolder(dataDir);
+      },
+    };
+  } catch (error) {
+    child.kill('SIGKILL');
+    if (options.dataDir === undefined) await removeFolder(dataDir);
+    throw error;
+  }
+}
+
+interface Output {
+  stdout: string;
+  stderr: string;
+}
+
+/** The log's end is enough to explain a failure; a long run may log more than one would keep. */
+function collectOutput(child: ChildProcess): Output {
+  const output: Output = { stdout: '', stderr: '' };
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    output.stdout += text;
+  });
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    output.stderr = (output.stderr + text).slice(-16_384);
+  });
+  return output;
+}
+
+/** The banner names the ports that the system chose; the admin port then says when requests are welcome. */
+async function waitUntilReady(child: ChildProcess, output: Output): Promise<{ url: string; adminUrl: string }> {
+  const endsAtMs = performance.now() + startTimeoutMs;
+  while (performance.now() < endsAtMs) {
+    if (hasExited(child)) throw new Error(`the gateway did not start:\n${output.stderr}`);
+    const [, url, adminUrl] = /serves S3 on (\S+) +\(metrics: (\S+)\/metrics\)/.exec(output.stdout) ?? [];
+    if (url !== undefined && adminUrl !== undefined) {
+      const answer = await fetch(`${adminUrl}/health/ready`).catch(() => undefined);
+      await answer?.arrayBuffer();
+      if (answer?.ok) return { url, adminUrl };
+    }
+    await delay(pollMs);
+  }
+  throw new Error(`the gateway was not ready after ${startTimeoutMs} ms:\n${output.stdout}${output.stderr}`);
+}
+
+function createRequestCounter(
+  child: ChildProcess,
+  adminUrl: string,
+): Pick<GatewayProcess, 'countRequests' | 'waitForRequests'> {
+  const countRequests = async (operation: string): Promise<number> => {
+    const text = await (await fetch(`${adminUrl}/metrics`)).text();
+    const lines = text.matchAll(/^holdfast_requests_total\{([^}]*)\} (\d+)$/gm);
+    let count = 0;
+    for (const [, labels, value] of lines) if (labels?.includes(`operation="${operation}"`)) count += Number(value);
+    return count;
+  };
+  return {
+    countRequests,
+    async waitForRequests(operation, count) {
+      while ((await countRequests(operation)) < count) {
+        if (hasExited(child)) throw new Error('the gateway has exited');
+        await delay(pollMs);
+      }
+    },
+  };
+}
+
+async function stopChild(child: ChildProcess, output: Output): Promise<void> {
+  if (!hasExited(child)) {
+    const exited = once(child, 'exit');
+    child.kill('SIGTERM');
+    const limit = setTimeout(() => child.kill('SIGKILL'), stopTimeoutMs);
+    await exited;
+    clearTimeout(limit);
+  }
+  if (child.exitCode === 0) return;
+  throw new Error(`the gateway exited with ${child.exitCode ?? child.signalCode}:\n${output.stderr}`);
+}
+
+function hasExited(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null;
+}
+
+/** A folder of shards may be large, and the file system slow to let go of it. */
+function removeFolder(path: string): Promise<void> {
+  return rm(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+}
+
+/** A field of /proc/<pid>/status that is a size, such as `VmRSS` or `VmHWM`, in bytes. Linux only. */
+export async function readProcessBytes(pid: number, field: 'VmRSS' | 'VmHWM'): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  const kibibytes = new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1];
+  if (kibibytes === undefined) throw new Error(`/proc/${pid}/status has no ${field}`);
+  return Number(kibibytes) * 1024;
+}
