@@ -1,0 +1,134 @@
+import { LRUCache } from 'lru-cache';
+import { Failure, isFailure } from '../core/failure.ts';
+import type { Log } from '../core/log.ts';
+import type { Metrics } from '../core/metrics.ts';
+import type { PlacedShard, ShardCid, Stripe } from '../core/model.ts';
+import { storedBlockBytes, storedBlockCount } from '../erasure/geometry.ts';
+import {
+  type DigestTable,
+  digestBytes,
+  footerBytes,
+  openShardFooter,
+  shardBlockOffset,
+  shardFooterOffset,
+} from '../erasure/shard-format.ts';
+import type { Fleet } from '../placement/fleet.ts';
+import type { Provider } from '../placement/providers/provider.ts';
+import { RecentNotes } from './recent-notes.ts';
+
+/** What a cached table costs beside its digests, about. */
+const tableOverheadBytes = 200;
+const badShardAgeMs = 60_000;
+
+/** Reads single blocks of shards and believes nothing that it cannot verify. */
+export class BlockReader {
+  readonly #fleet: Fleet;
+  readonly #metrics: Metrics;
+  readonly #log: Log;
+  readonly #tables: LRUCache<ShardCid, DigestTable>;
+  /** Shards that could not be read lately. */
+  readonly #badShards = new RecentNotes({ maxNotes: 10_000, ageMs: badShardAgeMs });
+
+  constructor(parts: { fleet: Fleet; metrics: Metrics; log: Log; cacheBytes: number }) {
+    this.#fleet = parts.fleet;
+    this.#metrics = parts.metrics;
+    this.#log = parts.log;
+    this.#tables = new LRUCache({ maxSize: parts.cacheBytes });
+  }
+
+  /** Whether others should be asked first. */
+  isDoubtful({ providerId, cid }: PlacedShard): boolean {
+    return this.#fleet.isSuspect(providerId) || this.#badShards.has(noteName(providerId, cid));
+  }
+
+  /** Whether there is anybody to ask. */
+  isReachable({ providerId }: PlacedShard): boolean {
+    return this.#fleet.find(providerId) !== undefined;
+  }
+
+  /**
+   * The stored bytes of a shard's block in `row`, verified. The buffer belongs to the caller.
+   *
+   * @throws Failure `shard-corrupt`, or what the provider throws; the signal's reason
+   */
+  async readBlock(stripe: Stripe, shard: PlacedShard, row: number, signal: AbortSignal): Promise<Uint8Array> {
+    const provider = this.#fleet.find(shard.providerId);
+    if (provider === undefined) throw new Failure('shard-missing', shard);
+    try {
+      const block = await this.#fetch(provider, stripe, shard, row, signal);
+      this.#metrics.blocksRead.inc(verified);
+      return block;
+    } catch (error) {
+      this.#noteFailure(stripe, shard, error, signal);
+      throw error;
+    }
+  }
+
+  async #fetch(
+    provider: Provider,
+    stripe: Stripe,
+    shard: PlacedShard,
+    row: number,
+    signal: AbortSignal,
+  ): Promise<Uint8Array> {
+    const { index, cid } = shard;
+    const offset = shardBlockOffset(stripe, row);
+    const blockBytes = storedBlockBytes(stripe, index, row);
+    const known = this.#tables.get(cid);
+    if (known !== undefined) {
+      return verify(known, row, await provider.readShard(cid, offset, blockBytes, signal), shard);
+    }
+    const footerLength = footerBytes(stripe, index);
+    const blockCount = storedBlockCount(stripe, index);
+    if (row === blockCount - 1) {
+      // Block and footer lie side by side, and a small object is one block: one call reads all there is.
+      const bytes = await provider.readShard(cid, offset, blockBytes + footerLength, signal);
+      const table = this.#openFooter(stripe, shard, bytes.subarray(blockBytes));
+      if (blockCount > 1) this.#keep(cid, table, blockCount);
+      return verify(table, row, bytes.subarray(0, blockBytes), shard);
+    }
+    const [block, footer] = await Promise.all([
+      provider.readShard(cid, offset, blockBytes, signal),
+      provider.readShard(cid, shardFooterOffset(stripe, index), footerLength, signal),
+    ]);
+    const table = this.#openFooter(stripe, shard, footer);
+    this.#keep(cid, table, blockCount);
+    return verify(table, row, block, shard);
+  }
+
+  #openFooter(stripe: Stripe, shard: PlacedShard, footer: Uint8Array): DigestTable {
+    const { id: stripeId, profileName, k, m, blockBytes } = stripe;
+    const identity = { stripeId, profileName, k, m, index: shard.index, blockBytes };
+    const table = openShardFooter(identity, stripe, footer, shard.cid);
+    if (table === undefined) throw corrupt(shard, 'the footer is not the one that the shard is named after');
+    return table;
+  }
+
+  #keep(cid: ShardCid, table: DigestTable, blockCount: number): void {
+    this.#tables.set(cid, table, { size: blockCount * digestBytes + tableOverheadBytes });
+  }
+
+  #noteFailure(stripe: Stripe, { index, providerId, cid }: PlacedShard, error: unknown, signal: AbortSignal): void {
+    // Others were quicker, or nobody wants the block any more.
+    if (signal.aborted) return;
+    const outcome = isFailure(error) ? error.kind : 'error';
+    this.#metrics.blocksRead.inc({ outcome });
+    if (!this.#badShards.note(noteName(providerId, cid))) return;
+    this.#log.warn({ stripe: stripe.id, shard: index, provider: providerId, cid, err: error }, 'shard cannot be read');
+  }
+}
+
+const verified = { outcome: 'verified' } as const;
+
+function verify(table: DigestTable, row: number, block: Uint8Array, shard: PlacedShard): Uint8Array {
+  if (!table.matches(row, block)) throw corrupt(shard, `block ${row} does not have its digest`);
+  return block;
+}
+
+function corrupt({ providerId, cid }: PlacedShard, reason: string): Failure {
+  return new Failure('shard-corrupt', { providerId, cid, reason });
+}
+
+function noteName(providerId: string, cid: string): string {
+  return `${providerId} ${cid}`;
+}

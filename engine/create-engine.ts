@@ -1,0 +1,107 @@
+import { ByteBudget } from '../core/byte-budget.ts';
+import type { Clock } from '../core/clock.ts';
+import type { Log } from '../core/log.ts';
+import type { Metrics } from '../core/metrics.ts';
+import type { Profile } from '../core/model.ts';
+import type { ErasureCodec } from '../erasure/erasure-codec.ts';
+import { maxBlockBytes } from '../erasure/geometry.ts';
+import type { MetadataStore } from '../metadata/metadata-store.ts';
+import type { Fleet } from '../placement/fleet.ts';
+import { BlockReader } from './block-reader.ts';
+import { createBuckets } from './buckets.ts';
+import { completeUpload } from './complete-upload.ts';
+import { copyObject } from './copy-object.ts';
+import { copyPart } from './copy-part.ts';
+import { createUpload } from './create-upload.ts';
+import type { Engine, Objects, Uploads } from './engine.ts';
+import { defaultLimits, type EngineLimits } from './engine-limits.ts';
+import type { EngineParts } from './engine-parts.ts';
+import { findUpload } from './find-upload.ts';
+import { openObject } from './open-object.ts';
+import { putObject } from './put-object.ts';
+import { putPart } from './put-part.ts';
+import { RecentNotes } from './recent-notes.ts';
+import { RowPool, rowBufferBytes } from './row-pool.ts';
+import { StripePins } from './stripe-pins.ts';
+import { Upkeep } from './upkeep/upkeep.ts';
+
+const failureNoteAgeMs = 60_000;
+
+/**
+ * Puts the engine together. It does no upkeep of itself before `upkeep.start()`.
+ *
+ * @param parts.limits what is not given is as in `defaultLimits`
+ * @throws RangeError when a budget cannot hold one row of every profile
+ */
+export function createEngine(parts: {
+  metadata: MetadataStore;
+  fleet: Fleet;
+  codec: ErasureCodec;
+  profiles: readonly Profile[];
+  clock: Clock;
+  log: Log;
+  metrics: Metrics;
+  limits?: Partial<EngineLimits>;
+}): { engine: Engine; upkeep: Upkeep } {
+  const { fleet, metrics, log } = parts;
+  const limits = { ...defaultLimits, ...parts.limits };
+  checkBudgets(limits, parts.profiles);
+  const budget = (name: string, capacityBytes: number): ByteBudget =>
+    new ByteBudget({ name, capacityBytes, waitMs: limits.budgetWaitMs, metrics });
+  const failureNotes = new RecentNotes({ maxNotes: 1_000, ageMs: failureNoteAgeMs });
+  const engineParts: EngineParts = {
+    ...parts,
+    limits,
+    rows: new RowPool(budget('write', limits.writeBudgetBytes)),
+    readBudget: budget('read', limits.readBudgetBytes),
+    blocks: new BlockReader({ fleet, metrics, log, cacheBytes: limits.digestCacheBytes }),
+    pins: new StripePins(),
+    noteProviderFailure: ({ id }, error) => {
+      if (failureNotes.note(id)) log.warn({ provider: id, err: error }, 'provider failed to take a shard');
+    },
+    kickRepair: () => upkeep.kick(),
+  };
+  const upkeep = new Upkeep(engineParts);
+  const engine = {
+    buckets: createBuckets(parts),
+    objects: createObjects(engineParts),
+    uploads: createUploads(engineParts),
+  };
+  return { engine, upkeep };
+}
+
+function checkBudgets({ writeBudgetBytes, readBudgetBytes }: EngineLimits, profiles: readonly Profile[]): void {
+  for (const { name, k, m } of profiles) {
+    const neededBytes = rowBufferBytes({ k, m, blockBytes: maxBlockBytes });
+    if (Math.min(writeBudgetBytes, readBudgetBytes) < neededBytes) {
+      throw new RangeError(`profile ${name} needs read and write budgets of at least ${neededBytes} bytes`);
+    }
+  }
+}
+
+function createObjects(parts: EngineParts): Objects {
+  const { metadata } = parts;
+  return {
+    put: (request, signal) => putObject(parts, request, signal),
+    open: (request) => openObject(parts, request),
+    copy: (request, signal) => copyObject(parts, request, signal),
+    delete: (request) => metadata.deleteVersion(request),
+    setTags: ({ bucket, key, versionId }, tags) => metadata.setTags(bucket, key, versionId, tags),
+    list: (query) => metadata.listObjects(query),
+    listVersions: (query) => metadata.listVersions(query),
+  };
+}
+
+function createUploads(parts: EngineParts): Uploads {
+  const { metadata } = parts;
+  return {
+    create: (request) => createUpload(parts, request),
+    get: (target) => findUpload(parts, target),
+    putPart: (request, signal) => putPart(parts, request, signal),
+    copyPart: (request, signal) => copyPart(parts, request, signal),
+    listParts: ({ bucket, key, uploadId }, after, limit) => metadata.listParts(bucket, key, uploadId, after, limit),
+    list: (query) => metadata.listUploads(query),
+    complete: (request) => completeUpload(parts, request),
+    abort: ({ bucket, key, uploadId }) => metadata.abortUpload(bucket, key, uploadId),
+  };
+}

@@ -1,0 +1,79 @@
+import { createHash } from 'node:crypto';
+import { checksums, type Hasher } from '../core/checksums.ts';
+import { Failure } from '../core/failure.ts';
+import type { Checksum, ChecksumAlgorithm } from '../core/model.ts';
+import type { DeclaredDigests } from '../core/payload.ts';
+
+/** Which digests of a payload to compute beside the MD5 that becomes its ETag. */
+export interface WantedDigests {
+  readonly sha256: boolean;
+  readonly checksumAlgorithm: ChecksumAlgorithm | undefined;
+}
+
+export interface PayloadDigests {
+  /** The MD5 in hex: the ETag. */
+  readonly etag: string;
+  readonly sha256Hex: string | undefined;
+  readonly checksum: Checksum | undefined;
+}
+
+/** Computes all digests of a payload in the one pass over its bytes. */
+export class PayloadDigester {
+  readonly #algorithm: ChecksumAlgorithm | undefined;
+  readonly #md5 = createHash('md5');
+  readonly #sha256: Hasher | undefined;
+  readonly #checksum: Hasher | undefined;
+
+  constructor({ sha256, checksumAlgorithm }: WantedDigests) {
+    this.#algorithm = checksumAlgorithm;
+    // One pass of SHA-256 serves both as the payload's hash and as its checksum.
+    this.#sha256 = sha256 || checksumAlgorithm === 'SHA256' ? checksums.SHA256.create() : undefined;
+    this.#checksum =
+      checksumAlgorithm && checksumAlgorithm !== 'SHA256' ? checksums[checksumAlgorithm].create() : undefined;
+  }
+
+  /** `chunk` is not kept. */
+  update(chunk: Uint8Array): void {
+    this.#md5.update(chunk);
+    this.#sha256?.update(chunk);
+    this.#checksum?.update(chunk);
+  }
+
+  /** Ends the stream. */
+  finish(): PayloadDigests {
+    const sha256 = this.#sha256?.digest();
+    const sum = this.#algorithm === 'SHA256' ? sha256 : this.#checksum?.digest();
+    return {
+      etag: this.#md5.digest('hex'),
+      sha256Hex: sha256 && Buffer.from(sha256).toString('hex'),
+      checksum:
+        this.#algorithm && sum
+          ? { algorithm: this.#algorithm, type: 'FULL_OBJECT', value: Buffer.from(sum).toString('base64') }
+          : undefined,
+    };
+  }
+}
+
+/**
+ * Compares what a client declared with what arrived.
+ *
+ * @throws Failure `digest-mismatch`; TypeError for a declared digest that nobody asked to compute
+ */
+export function checkDeclaredDigests(declared: DeclaredDigests, actual: PayloadDigests): void {
+  if (declared.sha256Hex !== undefined) {
+    if (actual.sha256Hex === undefined) throw new TypeError('a SHA-256 was declared only after the payload began');
+    checkDigest('sha256', declared.sha256Hex.toLowerCase(), actual.sha256Hex);
+  }
+  if (declared.md5 !== undefined) {
+    checkDigest('md5', declared.md5, Buffer.from(actual.etag, 'hex').toString('base64'));
+  }
+  if (declared.checksum !== undefined) {
+    const { algorithm, value } = declared.checksum;
+    if (actual.checksum?.algorithm !== algorithm) throw new TypeError(`a ${algorithm} was declared but not announced`);
+    checkDigest(algorithm, value, actual.checksum.value);
+  }
+}
+
+function checkDigest(digest: string, expected: string, actual: string): void {
+  if (expected !== actual) throw new Failure('digest-mismatch', { digest, expected, actual });
+}

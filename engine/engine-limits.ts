@@ -1,0 +1,53 @@
+const MiB = 2 ** 20;
+const GiB = 2 ** 30;
+const hourMs = 3_600_000;
+
+/** What bounds the engine's memory, waiting and object sizes. */
+export interface EngineLimits {
+  /** Memory for rows on their way to providers, of all uploads together. */
+  readonly writeBudgetBytes: number;
+  /** Memory for rows on their way from providers, of all reads together (repair included). */
+  readonly readBudgetBytes: number;
+  /** How long a request waits for memory before it is refused as `overloaded`. */
+  readonly budgetWaitMs: number;
+  /** Memory for verified digest tables of shards that were read. */
+  readonly digestCacheBytes: number;
+  /** How long a block may take before its row is also rebuilt from others. */
+  readonly hedgeMs: number;
+  /** How long a write waits for a provider under suspicion. */
+  readonly suspectWaitMs: number;
+  /** The longest PUT, part, or copy source. AWS: 5 GiB. */
+  readonly maxPutBytes: number;
+  /** The longest object. AWS: 5 TiB. */
+  readonly maxObjectBytes: number;
+  /** The shortest part, but for the last one of an upload. AWS: 5 MiB. */
+  readonly minPartBytes: number;
+  /** How old a shard must be before it may count as an orphan. Uploads under way in this process are spared beyond it. */
+  readonly orphanAgeMs: number;
+  /** How long a stripe stays readable after its last reference went. */
+  readonly freedGraceMs: number;
+  /** How long a completed upload is remembered for clients that repeat the call. */
+  readonly completionAgeMs: number;
+  /** From one pass of upkeep over freed and degraded stripes to the next. */
+  readonly upkeepIntervalMs: number;
+  /** From one search for orphans to the next. */
+  readonly orphanIntervalMs: number;
+}
+
+/** https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html for the sizes. */
+export const defaultLimits: EngineLimits = {
+  writeBudgetBytes: 64 * MiB,
+  readBudgetBytes: 64 * MiB,
+  budgetWaitMs: 20_000,
+  digestCacheBytes: 8 * MiB,
+  hedgeMs: 300,
+  suspectWaitMs: 1_000,
+  maxPutBytes: 5 * GiB,
+  maxObjectBytes: 5 * 1024 * GiB,
+  minPartBytes: 5 * MiB,
+  orphanAgeMs: 24 * hourMs,
+  freedGraceMs: 30_000,
+  completionAgeMs: 24 * hourMs,
+  upkeepIntervalMs: 5_000,
+  orphanIntervalMs: 6 * hourMs,
+};

@@ -1,0 +1,41 @@
+import type { ByteBudget } from '../core/byte-budget.ts';
+import type { Clock } from '../core/clock.ts';
+import { Failure } from '../core/failure.ts';
+import type { Log } from '../core/log.ts';
+import type { Metrics } from '../core/metrics.ts';
+import type { Profile } from '../core/model.ts';
+import type { ErasureCodec } from '../erasure/erasure-codec.ts';
+import type { MetadataStore } from '../metadata/metadata-store.ts';
+import type { Fleet } from '../placement/fleet.ts';
+import type { Provider } from '../placement/providers/provider.ts';
+import type { BlockReader } from './block-reader.ts';
+import type { EngineLimits } from './engine-limits.ts';
+import type { RowPool } from './row-pool.ts';
+import type { StripePins } from './stripe-pins.ts';
+
+/** What the engine's verbs work with. */
+export interface EngineParts {
+  readonly metadata: MetadataStore;
+  readonly fleet: Fleet;
+  readonly codec: ErasureCodec;
+  readonly profiles: readonly Profile[];
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly limits: EngineLimits;
+  readonly rows: RowPool;
+  readonly readBudget: ByteBudget;
+  readonly blocks: BlockReader;
+  readonly pins: StripePins;
+  /** Logs that a write to a provider failed. */
+  readonly noteProviderFailure: (provider: Provider, error: unknown) => void;
+  /** Says that there is a stripe to repair. */
+  readonly kickRepair: () => void;
+}
+
+/** @throws Failure `profile-missing` */
+export function findProfile({ profiles }: Pick<EngineParts, 'profiles'>, name: string): Profile {
+  const profile = profiles.find((each) => each.name === name);
+  if (profile === undefined) throw new Failure('profile-missing', { profileName: name });
+  return profile;
+}

@@ -1,0 +1,22 @@
+import { cutExtents } from './cut-extents.ts';
+import type { OpenedObject, OpenObject } from './engine.ts';
+import type { EngineParts } from './engine-parts.ts';
+import { findObject } from './find-object.ts';
+import { checkReadConditions } from './read-conditions.ts';
+import { readExtents } from './read-extents.ts';
+import { type ByteSpan, resolvePart, resolveRange } from './resolve-range.ts';
+
+/** Finds what a GET or HEAD is about; see `Objects.open`. */
+export async function openObject(parts: EngineParts, request: OpenObject): Promise<OpenedObject> {
+  const version = await findObject(parts, request);
+  checkReadConditions(request.conditions, version);
+  const { range, partNumber } = request;
+  let span: ByteSpan = { offset: 0, length: version.sizeBytes };
+  if (range !== undefined) span = resolveRange(range, version.sizeBytes);
+  else if (partNumber !== undefined) span = resolvePart(version, partNumber);
+  const { offset, length } = span;
+  // There is no Content-Range of nothing: part 1 of an empty object is the object.
+  const isPartial = (range !== undefined || partNumber !== undefined) && length > 0;
+  const extents = cutExtents(version.extents, offset, length);
+  return { version, offset, length, isPartial, read: (signal) => readExtents(parts, extents, signal) };
+}

@@ -1,0 +1,28 @@
+import type { ObjectVersion } from '../core/model.ts';
+import type { PutObject } from './engine.ts';
+import { type EngineParts, findProfile } from './engine-parts.ts';
+import { checkWriteTarget } from './find-object.ts';
+import { storePayload } from './store-payload.ts';
+
+/** Stores a payload as a new version of a key. */
+export async function putObject(parts: EngineParts, request: PutObject, signal: AbortSignal): Promise<ObjectVersion> {
+  const { bucket, key, ownerId, payload, attributes, condition } = request;
+  const profile = findProfile(parts, attributes.storageClass);
+  await checkWriteTarget(parts, request, condition);
+  return storePayload(
+    parts,
+    { payload, profile, checksumAlgorithm: payload.checksumAlgorithm },
+    ({ content, stripes }) =>
+      parts.metadata.putVersion({
+        bucket,
+        key,
+        ownerId,
+        modifiedAtMs: parts.clock.now(),
+        content,
+        attributes,
+        stripes,
+        ...(condition && { condition }),
+      }),
+    signal,
+  );
+}

@@ -1,0 +1,115 @@
+import { AbortScope } from '../core/abort.ts';
+import type { Lease } from '../core/byte-budget.ts';
+import { Failure } from '../core/failure.ts';
+import type { Extent, Stripe } from '../core/model.ts';
+import { rowDataBytes, storedBlockBytes } from '../erasure/geometry.ts';
+import type { EngineParts } from './engine-parts.ts';
+import { readRow } from './read-row.ts';
+
+/** Stripes are looked up in batches, so that a long object neither costs a query a stripe nor lies in memory whole. */
+const lookupBatch = 32;
+
+/** Bytes `from` to `to` (not included) of one row of a stripe. */
+interface RowSlice {
+  readonly stripe: Stripe;
+  readonly row: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** A row on its way from the providers. */
+interface RowJob {
+  readonly slice: RowSlice;
+  /** Index of the shard that the first of `blocks` comes from. */
+  readonly firstIndex: number;
+  readonly blocks: Promise<Uint8Array[]>;
+  readonly lease: Lease;
+}
+
+/**
+ * The verified bytes of extents, in order. Reads only the blocks that they touch; the next row is read while the
+ * consumer takes this one, where memory allows. The stripes stay pinned until the end. Chunks belong to the consumer,
+ * and their memory counts against the read budget until it asks for the next one.
+ *
+ * @throws Failure `too-few-shards`, `overloaded`, `stripe-missing`; the signal's reason
+ */
+export async function* readExtents(
+  parts: EngineParts,
+  extents: readonly Extent[],
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, void> {
+  const ids = extents.map((extent) => extent.stripeId);
+  const scope = new AbortScope(signal);
+  const slices = listSlices(parts, extents);
+  let current: RowJob | undefined;
+  let ahead: RowJob | undefined;
+  parts.pins.pin(ids);
+  try {
+    let slice = (await slices.next()).value;
+    while (slice) {
+      const lease = ahead?.lease ?? (await parts.readBudget.acquire(leaseBytes(parts, slice), signal));
+      current = ahead ?? startRow(parts, slice, lease, scope.signal);
+      ahead = undefined;
+      const blocks = await current.blocks;
+      slice = (await slices.next()).value;
+      const aheadLease = slice && parts.readBudget.tryAcquire(leaseBytes(parts, slice));
+      if (slice && aheadLease) ahead = startRow(parts, slice, aheadLease, scope.signal);
+      yield* cutChunks(current, blocks);
+      signal.throwIfAborted();
+      current.lease.release();
+    }
+  } finally {
+    scope.close();
+    current?.lease.release();
+    ahead?.lease.release();
+    parts.pins.unpin(ids);
+  }
+}
+
+async function* listSlices(
+  { metadata }: Pick<EngineParts, 'metadata'>,
+  extents: readonly Extent[],
+): AsyncGenerator<RowSlice, undefined, void> {
+  for (let start = 0; start < extents.length; start += lookupBatch) {
+    const batch = extents.slice(start, start + lookupBatch);
+    const stripes = await metadata.findStripes([...new Set(batch.map((extent) => extent.stripeId))]);
+    for (const { stripeId, offset, length } of batch) {
+      const stripe = stripes.get(stripeId);
+      if (stripe === undefined) throw new Failure('stripe-missing', { stripeId });
+      const rowBytes = rowDataBytes(stripe);
+      const end = offset + length;
+      for (let row = Math.floor(offset / rowBytes); row * rowBytes < end; row++) {
+        const rowStart = row * rowBytes;
+        yield { stripe, row, from: Math.max(offset - rowStart, 0), to: Math.min(end - rowStart, rowBytes) };
+      }
+    }
+  }
+}
+
+/** As much as the row may take at worst, when it has to be rebuilt. */
+function leaseBytes({ readBudget }: Pick<EngineParts, 'readBudget'>, { stripe, row }: RowSlice): number {
+  return Math.min((stripe.k + stripe.m) * storedBlockBytes(stripe, 0, row), readBudget.capacityBytes);
+}
+
+function startRow(parts: EngineParts, slice: RowSlice, lease: Lease, signal: AbortSignal): RowJob {
+  const { stripe, row, from, to } = slice;
+  const firstIndex = Math.floor(from / stripe.blockBytes);
+  const lastIndex = Math.floor((to - 1) / stripe.blockBytes);
+  const wanted = Array.from({ length: lastIndex - firstIndex + 1 }, (_, at) => firstIndex + at);
+  const { blocks: reader, codec, metrics, limits } = parts;
+  const rowParts = { blocks: reader, codec, metrics, hedgeMs: limits.hedgeMs };
+  const blocks = readRow(rowParts, { stripe, row, wanted }, signal);
+  // Whoever waits for it sees the error; nobody may be waiting yet, or ever.
+  blocks.catch(() => {});
+  return { slice, firstIndex, blocks, lease };
+}
+
+function* cutChunks({ slice, firstIndex, lease }: RowJob, blocks: readonly Uint8Array[]): Generator<Uint8Array> {
+  let leftBytes = blocks.reduce((sum, block) => sum + block.length, 0);
+  for (const [at, block] of blocks.entries()) {
+    lease.shrink(leftBytes);
+    const blockStart = (firstIndex + at) * slice.stripe.blockBytes;
+    yield block.subarray(Math.max(slice.from - blockStart, 0), slice.to - blockStart);
+    leftBytes -= block.length;
+  }
+}

@@ -1,0 +1,124 @@
+import type { ByteBudget, Lease } from '../core/byte-budget.ts';
+
+/** How a row is cut: k data and m parity blocks. */
+export interface RowCut {
+  readonly k: number;
+  readonly m: number;
+  readonly blockBytes: number;
+}
+
+/**
+ * Buffers for rows on their way to providers, under a budget, and used again, so that uploads neither hold more than
+ * the budget nor leave work for the garbage collector. Idle buffers and those in use together stay within the budget.
+ */
+export class RowPool {
+  readonly #budget: ByteBudget;
+  /** Idle buffers by size; the size that was touched longest ago comes first. */
+  readonly #idle = new Map<number, Uint8Array[]>();
+  #idleBytes = 0;
+
+  constructor(budget: ByteBudget) {
+    this.#budget = budget;
+  }
+
+  /**
+   * A row to be filled, of unknown content. Waits for its turn where memory is short.
+   *
+   * @throws Failure `overloaded`; the signal's reason
+   */
+  async lease(cut: RowCut, signal: AbortSignal): Promise<Row> {
+    const bytes = rowBufferBytes(cut);
+    const lease = await this.#budget.acquire(bytes, signal);
+    return new Row({ cut, lease, buffer: this.#take(bytes), recycle: (buffer) => this.#put(buffer) });
+  }
+
+  #take(bytes: number): Uint8Array {
+    const buffer = this.#idle.get(bytes)?.pop();
+    if (buffer !== undefined) {
+      this.#idleBytes -= bytes;
+      return buffer;
+    }
+    this.#makeRoom();
+    return Buffer.allocUnsafeSlow(bytes);
+  }
+
+  #put(buffer: Uint8Array): void {
+    const buffers = this.#idle.get(buffer.length) ?? [];
+    this.#idle.delete(buffer.length);
+    this.#idle.set(buffer.length, buffers);
+    buffers.push(buffer);
+    this.#idleBytes += buffer.length;
+  }
+
+  #makeRoom(): void {
+    for (const [bytes, buffers] of this.#idle) {
+      while (this.#budget.takenBytes + this.#idleBytes > this.#budget.capacityBytes && buffers.pop() !== undefined) {
+        this.#idleBytes -= bytes;
+      }
+      if (buffers.length > 0) return;
+      this.#idle.delete(bytes);
+    }
+  }
+}
+
+/** One row in memory: data is copied in at the front, then laid out as blocks. */
+export class Row {
+  readonly #cut: RowCut;
+  readonly #lease: Lease;
+  readonly #buffer: Uint8Array;
+  readonly #recycle: (buffer: Uint8Array) => void;
+  #filledBytes = 0;
+
+  constructor(parts: { cut: RowCut; lease: Lease; buffer: Uint8Array; recycle: (buffer: Uint8Array) => void }) {
+    this.#cut = parts.cut;
+    this.#lease = parts.lease;
+    this.#buffer = parts.buffer;
+    this.#recycle = parts.recycle;
+  }
+
+  get filledBytes(): number {
+    return this.#filledBytes;
+  }
+
+  get isFull(): boolean {
+    return this.#filledBytes === this.#cut.k * this.#cut.blockBytes;
+  }
+
+  /** Copies as much of `bytes` as there is room for, and returns how much that was. */
+  fill(bytes: Uint8Array): number {
+    const room = this.#cut.k * this.#cut.blockBytes - this.#filledBytes;
+    const taken = Math.min(room, bytes.length);
+    this.#buffer.set(taken === bytes.length ? bytes : bytes.subarray(0, taken), this.#filledBytes);
+    this.#filledBytes += taken;
+    return taken;
+  }
+
+  /**
+   * The k data and m parity blocks as views that lie one after the other, all as long as the longest stored block. What
+   * was not filled is zeros; parity is not computed yet.
+   */
+  layOut(): { data: Uint8Array[]; parity: Uint8Array[] } {
+    const { k, m, blockBytes } = this.#cut;
+    const strideBytes = Math.min(blockBytes, this.#filledBytes);
+    const view = (index: number): Uint8Array => this.#buffer.subarray(index * strideBytes, (index + 1) * strideBytes);
+    this.#buffer.fill(0, this.#filledBytes, k * strideBytes);
+    return {
+      data: Array.from({ length: k }, (_, index) => view(index)),
+      parity: Array.from({ length: m }, (_, index) => view(k + index)),
+    };
+  }
+
+  /** Gives the memory back: nobody may read the blocks any more. May be called twice. */
+  release(): void {
+    if (this.#lease.bytes === 0) return;
+    this.#recycle(this.#buffer);
+    this.#lease.release();
+  }
+}
+
+/** Length of the buffer of such a row, and what it takes from the budget: one of four sizes to each doubling, so that buffers fit again. */
+export function rowBufferBytes({ k, m, blockBytes }: RowCut): number {
+  const bytes = (k + m) * blockBytes;
+  const unit = 2 ** Math.max(12, Math.ceil(Math.log2(bytes)) - 3);
+  return Math.ceil(bytes / unit) * unit;
+}

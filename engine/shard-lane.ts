@@ -1,0 +1,160 @@
+import { Failure } from '../core/failure.ts';
+import type { PlacedShard } from '../core/model.ts';
+import {
+  digestBlock,
+  encodeShardFooter,
+  encodeShardHeader,
+  type ShardIdentity,
+  shardCid,
+} from '../erasure/shard-format.ts';
+import type { Provider, ShardWriter } from '../placement/providers/provider.ts';
+
+/** What the lanes of one stripe share. */
+export interface LaneSetting {
+  /** The best provider that no lane of the stripe has tried yet. */
+  takeProvider(): Provider | undefined;
+  isSuspect(provider: Provider): boolean;
+  noteFailure(provider: Provider, error: unknown): void;
+  /** How long a call to a provider under suspicion may take. */
+  readonly suspectWaitMs: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * One shard on its way to a provider. A provider that fails is replaced by the next one as long as all that was written
+ * to it is at hand; after that the lane is dead, which is for the stripe to judge. Only an abort makes calls throw.
+ */
+export class ShardLane {
+  readonly index: number;
+  readonly #identity: ShardIdentity;
+  readonly #header: Uint8Array;
+  readonly #digests: Uint8Array[] = [];
+  readonly #setting: LaneSetting;
+  #footer: Uint8Array | undefined;
+  #provider: Provider | undefined;
+  #writer: ShardWriter | undefined;
+  /** All bytes of the shard so far, while they came in one piece. They belong to the stripe's first row. */
+  #whole: readonly Uint8Array[] | undefined;
+  #placed: PlacedShard | undefined;
+  #isDead = false;
+  #isAborted = false;
+
+  constructor(identity: ShardIdentity, setting: LaneSetting) {
+    this.index = identity.index;
+    this.#identity = identity;
+    this.#header = encodeShardHeader(identity);
+    this.#setting = setting;
+  }
+
+  get isDead(): boolean {
+    return this.#isDead;
+  }
+
+  /** Where the shard lies once it was committed. */
+  get placed(): PlacedShard | undefined {
+    return this.#placed;
+  }
+
+  /**
+   * Adds the next block, or none where the last row stores nothing here; with the length of the whole stripe's data
+   * the footer too. The block must stay as it is until this settles, and that of the only row until `commit` does.
+   */
+  async append(block: Uint8Array | undefined, stripeDataBytes: number | undefined): Promise<void> {
+    if (this.#isDead) return;
+    const isFirst = this.#digests.length === 0;
+    const buffers: Uint8Array[] = isFirst ? [this.#header] : [];
+    if (block !== undefined) {
+      this.#digests.push(digestBlock(block));
+      buffers.push(block);
+    }
+    if (stripeDataBytes !== undefined) {
+      this.#footer = encodeShardFooter(this.#identity, stripeDataBytes, this.#digests);
+      buffers.push(this.#footer);
+    }
+    if (isFirst) {
+      this.#whole = buffers;
+      await this.#open(buffers);
+    } else {
+      this.#whole = undefined;
+      await this.#extend(buffers);
+    }
+  }
+
+  /** Makes the shard durable, after its footer. */
+  async commit(): Promise<void> {
+    if (this.#footer === undefined) throw new Error('a shard is committed after its footer');
+    const cid = shardCid(this.#header, this.#footer);
+    while (!this.#isDead && this.#writer !== undefined && this.#provider !== undefined) {
+      try {
+        await this.#bound('commit', this.#writer.commit(cid));
+        this.#placed = { index: this.index, providerId: this.#provider.id, cid };
+        if (this.#isAborted) await this.abort();
+        return;
+      } catch (error) {
+        await this.#drop(error);
+        if (this.#whole === undefined) this.#isDead = true;
+        else await this.#open(this.#whole);
+      }
+    }
+  }
+
+  /** Takes back what was written, committed or not. Never throws; a shard that cannot be deleted becomes an orphan. */
+  async abort(): Promise<void> {
+    this.#isAborted = true;
+    await this.#writer?.abort();
+    const placed = this.#placed;
+    this.#placed = undefined;
+    if (placed !== undefined) await this.#provider?.deleteShard(placed.cid).catch(() => {});
+  }
+
+  /** Finds a provider that takes `buffers`. */
+  async #open(buffers: readonly Uint8Array[]): Promise<void> {
+    const { takeProvider, signal } = this.#setting;
+    for (let provider = takeProvider(); provider !== undefined; provider = takeProvider()) {
+      this.#provider = provider;
+      try {
+        this.#writer = await this.#bound('createShard', provider.createShard(signal), (late) => void late.abort());
+        if (this.#isAborted) throw new DOMException('The stripe was given up', 'AbortError');
+        await this.#bound('append', this.#writer.append(buffers));
+        return;
+      } catch (error) {
+        await this.#drop(error);
+      }
+    }
+    this.#isDead = true;
+  }
+
+  async #extend(buffers: readonly Uint8Array[]): Promise<void> {
+    if (this.#writer === undefined) return;
+    try {
+      await this.#bound('append', this.#writer.append(buffers));
+    } catch (error) {
+      await this.#drop(error);
+      this.#isDead = true;
+    }
+  }
+
+  async #drop(error: unknown): Promise<void> {
+    const writer = this.#writer;
+    this.#writer = undefined;
+    if (writer !== undefined) await writer.abort();
+    this.#setting.signal.throwIfAborted();
+    if (this.#isAborted) throw error;
+    if (this.#provider !== undefined) this.#setting.noteFailure(this.#provider, error);
+  }
+
+  /** A provider that failed or hung lately gets its chance, but not the patience that a good one has. */
+  #bound<T>(call: string, work: Promise<T>, discard?: (late: T) => void): Promise<T> {
+    const provider = this.#provider;
+    if (provider === undefined || !this.#setting.isSuspect(provider)) return work;
+    const timeoutMs = this.#setting.suspectWaitMs;
+    return new Promise((resolve, reject) => {
+      let isLate = false;
+      const timer = setTimeout(() => {
+        isLate = true;
+        reject(new Failure('provider-timeout', { providerId: provider.id, call, timeoutMs }));
+      }, timeoutMs);
+      work.then((result) => (isLate ? discard?.(result) : resolve(result)), reject).finally(() => clearTimeout(timer));
+    });
+  }
+}

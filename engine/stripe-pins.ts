@@ -1,0 +1,37 @@
+import type { StripeId } from '../core/model.ts';
+
+/** Which stripes this process reads, and since when it writes: what `collect` must leave alone. */
+export class StripePins {
+  readonly #counts = new Map<StripeId, number>();
+  readonly #writes = new Set<{ readonly startedAtMs: number }>();
+
+  isPinned(id: StripeId): boolean {
+    return this.#counts.has(id);
+  }
+
+  pin(ids: readonly StripeId[]): void {
+    for (const id of ids) this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1);
+  }
+
+  unpin(ids: readonly StripeId[]): void {
+    for (const id of ids) {
+      const count = this.#counts.get(id) ?? 0;
+      if (count > 1) this.#counts.set(id, count - 1);
+      else this.#counts.delete(id);
+    }
+  }
+
+  /** Notes that shards are being written which the metadata store does not know yet. Returns what ends it. */
+  beginWrite(startedAtMs: number): () => void {
+    const write = { startedAtMs };
+    this.#writes.add(write);
+    return () => void this.#writes.delete(write);
+  }
+
+  /** Start of the oldest write under way. */
+  oldestWriteMs(): number {
+    let oldestMs = Number.POSITIVE_INFINITY;
+    for (const { startedAtMs } of this.#writes) oldestMs = Math.min(oldestMs, startedAtMs);
+    return oldestMs;
+  }
+}

@@ -1,0 +1,128 @@
+import { Failure, isFailure } from '../core/failure.ts';
+import type { PlacedShard, Profile, StripeId } from '../core/model.ts';
+import type { ErasureCodec } from '../erasure/erasure-codec.ts';
+import { type StripeGeometry, storedBlockBytes, storedShardCount } from '../erasure/geometry.ts';
+import type { NewStripe } from '../metadata/metadata-store.ts';
+import type { Fleet } from '../placement/fleet.ts';
+import type { Provider } from '../placement/providers/provider.ts';
+import type { Row } from './row-pool.ts';
+import { type LaneSetting, ShardLane } from './shard-lane.ts';
+
+/**
+ * Writes one stripe: codes row after row and sends its blocks to k+m providers, never two shards to one. Calls come one
+ * at a time, but `abort` may come at any time.
+ */
+export class StripeWriter {
+  readonly id: StripeId;
+  readonly #profile: Profile;
+  readonly #blockBytes: number;
+  readonly #codec: ErasureCodec;
+  readonly #setting: LaneSetting;
+  readonly #lanes: ShardLane[] = [];
+  readonly #failures: unknown[] = [];
+  #rows = 0;
+  #dataBytes = 0;
+
+  constructor(parts: {
+    id: StripeId;
+    profile: Profile;
+    blockBytes: number;
+    fleet: Fleet;
+    codec: ErasureCodec;
+    suspectWaitMs: number;
+    onFailure: (provider: Provider, error: unknown) => void;
+    signal: AbortSignal;
+  }) {
+    const { fleet, onFailure } = parts;
+    this.id = parts.id;
+    this.#profile = parts.profile;
+    this.#blockBytes = parts.blockBytes;
+    this.#codec = parts.codec;
+    const providers = fleet.rankForWrite(parts.id).values();
+    this.#setting = {
+      takeProvider: () => providers.next().value,
+      isSuspect: (provider) => fleet.isSuspect(provider.id),
+      noteFailure: (provider, error) => {
+        this.#failures.push(error);
+        onFailure(provider, error);
+      },
+      suspectWaitMs: parts.suspectWaitMs,
+      signal: parts.signal,
+    };
+  }
+
+  get dataBytes(): number {
+    return this.#dataBytes;
+  }
+
+  /**
+   * Codes a row and hands its blocks to the providers; resolves when they have taken them. A row that is not full must
+   * be the last. The row's memory must stay as it is meanwhile, and that of the last row until `commit` settles.
+   *
+   * @throws Failure `too-few-writes`, `storage-full`: the stripe is then to be aborted
+   */
+  async writeRow(row: Row, isLast: boolean): Promise<void> {
+    const { data, parity } = row.layOut();
+    if (parity.length > 0) this.#codec.encode(data, parity);
+    const blocks = [...data, ...parity];
+    const rowIndex = this.#rows++;
+    this.#dataBytes += row.filledBytes;
+    const geometry = this.#geometry();
+    if (rowIndex === 0) this.#openLanes(geometry);
+    const appends = this.#lanes.map((lane) => {
+      const storedBytes = storedBlockBytes(geometry, lane.index, rowIndex);
+      const block = storedBytes > 0 ? blocks[lane.index]?.subarray(0, storedBytes) : undefined;
+      return lane.append(block, isLast ? this.#dataBytes : undefined);
+    });
+    await settleAll(appends);
+    this.#checkQuorum(this.#lanes.filter((lane) => !lane.isDead).length);
+  }
+
+  /**
+   * Makes the stripe durable, after its last row.
+   *
+   * @returns the stripe with the shards that are durable: all, or at least the quorum
+   * @throws Failure `too-few-writes`, `storage-full`: the stripe is then to be aborted
+   */
+  async commit(): Promise<NewStripe> {
+    await settleAll(this.#lanes.filter((lane) => !lane.isDead).map((lane) => lane.commit()));
+    const shards = this.#lanes.map((lane) => lane.placed).filter((placed): placed is PlacedShard => !!placed);
+    this.#checkQuorum(shards.length);
+    const profileName = this.#profile.name;
+    return { id: this.id, profileName, ...this.#geometry(), shards, shardCount: this.#lanes.length };
+  }
+
+  /** Takes back all that was written. Never throws. */
+  async abort(): Promise<void> {
+    await Promise.all(this.#lanes.map((lane) => lane.abort()));
+  }
+
+  #openLanes(geometry: StripeGeometry): void {
+    const { k, m, name: profileName } = this.#profile;
+    for (let index = 0; index < k + m; index++) {
+      // Where the first row stores nothing it is the only row, and the shard will never exist.
+      if (storedBlockBytes(geometry, index, 0) === 0) continue;
+      const identity = { stripeId: this.id, profileName, k, m, index, blockBytes: this.#blockBytes };
+      this.#lanes.push(new ShardLane(identity, this.#setting));
+    }
+  }
+
+  #geometry(): StripeGeometry {
+    const { k, m } = this.#profile;
+    return { k, m, blockBytes: this.#blockBytes, dataBytes: this.#dataBytes };
+  }
+
+  /** With fewer than k + ceil(m/2) shards of the k+m a stripe is not safe; of a short stripe as many may be lacking. */
+  #checkQuorum(shards: number): void {
+    const needed = storedShardCount(this.#geometry()) - Math.floor(this.#profile.m / 2);
+    if (shards >= needed) return;
+    const isFull = this.#failures.length > 0 && this.#failures.every((error) => isFailure(error, 'provider-full'));
+    const detail = { stripeId: this.id, needed, durable: shards };
+    throw new Failure(isFull ? 'storage-full' : 'too-few-writes', detail, { cause: this.#failures.at(-1) });
+  }
+}
+
+/** Waits for all, and only then throws what one of them threw: until then somebody may still read the buffers. */
+async function settleAll(work: readonly Promise<void>[]): Promise<void> {
+  for (const outcome of await Promise.allSettled(work)) if (outcome.status === 'rejected') throw outcome.reason;
+}

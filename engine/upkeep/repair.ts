@@ -1,0 +1,154 @@
+import { isFailure } from '../../core/failure.ts';
+import { forEachBounded } from '../../core/for-each-bounded.ts';
+import type { Stripe, StripeId } from '../../core/model.ts';
+import { rowCount, storedBlockBytes, storedBlockCount } from '../../erasure/geometry.ts';
+import type { Provider } from '../../placement/providers/provider.ts';
+import type { EngineParts } from '../engine-parts.ts';
+import { readRow } from '../read-row.ts';
+import { ShardLane } from '../shard-lane.ts';
+
+const batch = 100;
+const width = 2;
+const maxStuck = 1_000;
+const firstRetryMs = 5_000;
+const maxRetryMs = 600_000;
+
+export interface RepairPass {
+  /** Shards that were rebuilt. */
+  readonly repaired: number;
+  /** Stripes that still lack shards. */
+  readonly waiting: number;
+  /** Whether there may be more to do at once. */
+  readonly isCut: boolean;
+}
+
+/** Rebuilds shards that stripes lack, onto providers that hold none of the stripe. */
+export class Repairer {
+  readonly #parts: EngineParts;
+  /** Stripes that could not be repaired, and when to try again. */
+  readonly #stuck = new Map<StripeId, { delayMs: number; retryAtMs: number }>();
+
+  constructor(parts: EngineParts) {
+    this.#parts = parts;
+  }
+
+  /** One round over the stripes that lack the most. One that cannot be repaired now waits, longer each time. */
+  async repairDegraded(signal: AbortSignal): Promise<RepairPass> {
+    const { metadata, clock } = this.#parts;
+    const limit = batch + this.#stuck.size;
+    const stripes = await metadata.listDegradedStripes(limit);
+    let repaired = 0;
+    let waiting = stripes.length;
+    await forEachBounded(stripes, width, async (stripe) => {
+      signal.throwIfAborted();
+      if ((this.#stuck.get(stripe.id)?.retryAtMs ?? 0) > clock.now()) return;
+      const count = await this.#repairPinned(stripe, signal);
+      repaired += count;
+      if (count === 0) return this.#noteStuck(stripe.id);
+      this.#stuck.delete(stripe.id);
+      waiting -= 1;
+    });
+    return { repaired, waiting, isCut: stripes.length === limit && repaired > 0 };
+  }
+
+  #noteStuck(id: StripeId): void {
+    const delayMs = Math.min(2 * (this.#stuck.get(id)?.delayMs ?? firstRetryMs / 2), maxRetryMs);
+    this.#stuck.delete(id);
+    this.#stuck.set(id, { delayMs, retryAtMs: this.#parts.clock.now() + delayMs });
+    const [oldest] = this.#stuck.keys();
+    if (this.#stuck.size > maxStuck && oldest !== undefined) this.#stuck.delete(oldest);
+  }
+
+  /** Returns how many shards the stripe got back. */
+  async #repairPinned(stripe: Stripe, signal: AbortSignal): Promise<number> {
+    const { pins, log } = this.#parts;
+    pins.pin([stripe.id]);
+    try {
+      return await this.#repairStripe(stripe, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!isFailure(error)) throw error;
+      const level = isFailure(error, 'too-few-shards') ? 'error' : 'warn';
+      log[level]({ stripe: stripe.id, err: error }, 'stripe cannot be repaired now');
+      return 0;
+    } finally {
+      pins.unpin([stripe.id]);
+    }
+  }
+
+  async #repairStripe(stripe: Stripe, signal: AbortSignal): Promise<number> {
+    const lanes = this.#openLanes(stripe, signal);
+    if (lanes.length === 0) return 0;
+    try {
+      const rows = rowCount(stripe);
+      for (let row = 0; row < rows && lanes.some((lane) => !lane.isDead); row++) {
+        await this.#copyRow(stripe, row, lanes, row === rows - 1, signal);
+      }
+      await Promise.all(lanes.filter((lane) => !lane.isDead).map((lane) => lane.commit()));
+    } catch (error) {
+      await Promise.all(lanes.map((lane) => lane.abort()));
+      throw error;
+    }
+    return this.#record(stripe, lanes);
+  }
+
+  /** A lane for each lacking shard for which there is a good provider. */
+  #openLanes(stripe: Stripe, signal: AbortSignal): ShardLane[] {
+    const { fleet, limits, noteProviderFailure } = this.#parts;
+    const holders = new Set(stripe.shards.map((shard) => shard.providerId));
+    const present = new Set(stripe.shards.map((shard) => shard.index));
+    const free = fleet.rankForWrite(stripe.id).filter(({ id }) => !holders.has(id) && !fleet.isSuspect(id));
+    const providers = free.values();
+    const setting = {
+      takeProvider: () => providers.next().value,
+      isSuspect: (provider: Provider) => fleet.isSuspect(provider.id),
+      noteFailure: noteProviderFailure,
+      suspectWaitMs: limits.suspectWaitMs,
+      signal,
+    };
+    const { id: stripeId, profileName, k, m, blockBytes } = stripe;
+    return Array.from({ length: k + m }, (_, index) => index)
+      .filter((index) => !present.has(index) && storedBlockCount(stripe, index) > 0)
+      .slice(0, free.length)
+      .map((index) => new ShardLane({ stripeId, profileName, k, m, index, blockBytes }, setting));
+  }
+
+  /** Rebuilds the lacking blocks of one row and sends them on. */
+  async #copyRow(
+    stripe: Stripe,
+    row: number,
+    lanes: readonly ShardLane[],
+    isLast: boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { readBudget, blocks, codec, metrics, limits } = this.#parts;
+    const wanted = lanes.map((lane) => lane.index).filter((index) => storedBlockBytes(stripe, index, row) > 0);
+    const bytes = (stripe.k + stripe.m) * storedBlockBytes(stripe, 0, row);
+    const lease = await readBudget.acquire(Math.min(bytes, readBudget.capacityBytes), signal);
+    try {
+      const parts = { blocks, codec, metrics, hedgeMs: limits.hedgeMs };
+      const rebuilt = wanted.length > 0 ? await readRow(parts, { stripe, row, wanted }, signal) : [];
+      const stripeDataBytes = isLast ? stripe.dataBytes : undefined;
+      const appends = lanes.map((lane) => lane.append(rebuilt[wanted.indexOf(lane.index)], stripeDataBytes));
+      await Promise.all(appends);
+    } finally {
+      lease.release();
+    }
+  }
+
+  async #record(stripe: Stripe, lanes: readonly ShardLane[]): Promise<number> {
+    const { metadata, metrics } = this.#parts;
+    let recorded = 0;
+    for (const lane of lanes) {
+      if (lane.placed === undefined) continue;
+      await metadata.recordShard(stripe.id, lane.placed).catch(async (error: unknown) => {
+        // The stripe is gone, and nobody else will ever know of this shard.
+        if (isFailure(error, 'stripe-missing')) await lane.abort();
+        throw error;
+      });
+      metrics.shardsRepaired.inc();
+      recorded += 1;
+    }
+    return recorded;
+  }
+}
