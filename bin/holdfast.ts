@@ -34,6 +34,9 @@ try {
   if (error instanceof ConfigError) fail(`holdfast: ${error.message}`);
   if (error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS'))
     fail(`holdfast: ${error.message}\n\n${usage}`);
-  process.stderr.write(`holdfast: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  // An operator needs the sentence; whoever debugs gets the stack.
+  const isDebugging = process.env.HOLDFAST_LOG_LEVEL === 'debug';
+  const said = error instanceof Error ? (isDebugging ? error.stack : error.message) : String(error);
+  process.stderr.write(`holdfast: ${said}\n`);
   process.exit(1);
 }
