@@ -16,7 +16,7 @@ const maxAttempts = 3;
 /**
  * Copies an object version. The copy shares the stripes of its source, since stripes never change; bytes are read only
  * for a checksum that the source does not have, and written only into another storage class. What the copy keeps of its
- * source: docs/decisions/0012-copies-share-stripes.md.
+ * source: docs/decisions/0010-copies-share-stripes.md.
  *
  * @throws Failure `object-too-large`, `copy-onto-itself`, `precondition-failed`, and what `findObject` throws
  */

@@ -2,9 +2,10 @@ import { ByteBudget } from '../core/byte-budget.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
 import type { Metrics } from '../core/metrics.ts';
-import type { Profile } from '../core/model.ts';
+import type { Profile, StripeId } from '../core/model.ts';
 import type { ErasureCodec } from '../erasure/erasure-codec.ts';
 import { maxBlockBytes } from '../erasure/geometry.ts';
+import { encodeShardHeader } from '../erasure/shard-format.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
 import type { Fleet } from '../placement/fleet.ts';
 import { BlockReader } from './block-reader.ts';
@@ -31,7 +32,7 @@ const failureNoteAgeMs = 60_000;
  * Puts the engine together. It does no upkeep of itself before `upkeep.start()`.
  *
  * @param parts.limits what is not given is as in `defaultLimits`
- * @throws RangeError when a budget cannot hold one row of every profile
+ * @throws RangeError when a profile cannot be written, or a budget cannot hold one row of it
  */
 export function createEngine(parts: {
   metadata: MetadataStore;
@@ -45,7 +46,7 @@ export function createEngine(parts: {
 }): { engine: Engine; upkeep: Upkeep } {
   const { fleet, metrics, log } = parts;
   const limits = { ...defaultLimits, ...parts.limits };
-  checkBudgets(limits, parts.profiles);
+  checkProfiles(limits, parts.profiles);
   const budget = (name: string, capacityBytes: number): ByteBudget =>
     new ByteBudget({ name, capacityBytes, waitMs: limits.budgetWaitMs, metrics });
   const failureNotes = new RecentNotes({ maxNotes: 1_000, ageMs: failureNoteAgeMs });
@@ -70,8 +71,11 @@ export function createEngine(parts: {
   return { engine, upkeep };
 }
 
-function checkBudgets({ writeBudgetBytes, readBudgetBytes }: EngineLimits, profiles: readonly Profile[]): void {
+/** Better no start than a first PUT that cannot work. */
+function checkProfiles({ writeBudgetBytes, readBudgetBytes }: EngineLimits, profiles: readonly Profile[]): void {
   for (const { name, k, m } of profiles) {
+    const stripeId = '0'.repeat(32) as StripeId;
+    encodeShardHeader({ stripeId, profileName: name, k, m, index: 0, blockBytes: maxBlockBytes });
     const neededBytes = rowBufferBytes({ k, m, blockBytes: maxBlockBytes });
     if (Math.min(writeBudgetBytes, readBudgetBytes) < neededBytes) {
       throw new RangeError(`profile ${name} needs read and write budgets of at least ${neededBytes} bytes`);

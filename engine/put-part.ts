@@ -6,21 +6,22 @@ import { findUpload } from './find-upload.ts';
 import { storePayload } from './store-payload.ts';
 
 /**
- * Stores a part of an upload, in place of one of the same number.
+ * Stores a part of an upload, in place of one of the same number. A part of an upload without an algorithm may have any:
+ * SDKs add one to parts that the upload was not created with, and AWS takes them.
  *
- * @throws Failure `upload-missing`, `checksum-type-mismatch` (the upload was created with another algorithm, or none),
- *   and what `writeContent` throws
+ * @throws Failure `upload-missing`, `checksum-type-mismatch` (the upload was created with another algorithm), and what
+ *   `writeContent` throws
  */
 export async function putPart(parts: EngineParts, request: UploadPart, signal: AbortSignal): Promise<Part> {
   const { bucket, key, uploadId, partNumber, payload } = request;
-  const { attributes, checksumAlgorithm } = await findUpload(parts, request);
-  if (payload.checksumAlgorithm !== undefined && payload.checksumAlgorithm !== checksumAlgorithm) {
-    const detail = { expected: checksumAlgorithm ?? 'none', actual: payload.checksumAlgorithm };
-    throw new Failure('checksum-type-mismatch', detail);
+  const { attributes, checksumAlgorithm: expected } = await findUpload(parts, request);
+  const { checksumAlgorithm: actual } = payload;
+  if (expected !== undefined && actual !== undefined && actual !== expected) {
+    throw new Failure('checksum-type-mismatch', { expected, actual });
   }
   return storePayload(
     parts,
-    { payload, profile: findProfile(parts, attributes.storageClass), checksumAlgorithm },
+    { payload, profile: findProfile(parts, attributes.storageClass), checksumAlgorithm: expected ?? actual },
     async ({ content, stripes }) => {
       const part: Part = { ...content, partNumber, modifiedAtMs: parts.clock.now() };
       await parts.metadata.putPart({ bucket, key, uploadId, part, stripes });

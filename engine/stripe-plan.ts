@@ -7,7 +7,7 @@ export const smallObjectBytes = 16 * 1024;
 const minStripeBytes = 16 * MiB;
 const maxStripeBytes = 64 * MiB;
 /** A long object is cut into about so many stripes until they reach `maxStripeBytes`. */
-const stripesPerObject = 16;
+const stripesPerObject = 8;
 
 export interface StripePlan {
   /** The most data that the stripe takes; it is closed there, or before, where the object ends. */
@@ -18,7 +18,7 @@ export interface StripePlan {
 /**
  * How the next stripe of an object is cut.
  *
- * - Stripes hold 1/16 of the object, but at least 16 and at most 64 MiB, in whole rows, and equally much each. So a read
+ * - Stripes hold an eighth of the object, but at least 16 and at most 64 MiB, in whole rows, and equally much each. So a read
  *   or a repair deals in pieces of a bounded size, and the 5 TiB of an object in 10,000 parts are 90,000 stripes.
  * - A stripe's blocks are the shortest multiple of 4 KiB with which its data fills rows of blocks up to 256 KiB evenly.
  * - A length that is not known counts as that of what came so far, and blocks are then of full length.

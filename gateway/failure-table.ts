@@ -74,7 +74,7 @@ const table: Table = {
   'checksum-type-mismatch': ({ expected, actual }) =>
     new S3Error(
       'InvalidRequest',
-      `Checksum Type mismatch occurred, expected checksum Type: ${expected}, actual checksum Type: ${actual}`,
+      `Checksum Type mismatch occurred, expected checksum Type: ${awsAlgorithm(expected)}, actual checksum Type: ${awsAlgorithm(actual)}`,
     ),
   'shard-missing': internalError,
   'shard-corrupt': internalError,
@@ -87,6 +87,11 @@ const table: Table = {
 /** The S3 error for a failure. */
 export function failureToS3Error<K extends FailureKind>(failure: Failure<K>): S3Error {
   return table[failure.kind](failure.detail);
+}
+
+/** As AWS writes algorithms in its messages. */
+function awsAlgorithm(name: string): string {
+  return name === 'none' ? 'null' : name.toLowerCase();
 }
 
 function internalError(): S3Error {

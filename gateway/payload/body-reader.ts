@@ -11,8 +11,8 @@ export class BodyReader {
   readonly #idleTimeoutMs: number;
   /** One timer for the whole body, re-armed by each wait. */
   #timer: NodeJS.Timeout | undefined;
-  /** Fails the wait in progress; undefined between waits, when the timer may fire unheard. */
-  #fail: ((error: Error) => void) | undefined;
+  /** Fails the wait in progress. Between waits the timer may fire unheard: the last one is settled. */
+  #fail: (error: Error) => void = () => {};
 
   constructor(options: { body: AsyncIterable<Uint8Array>; idleTimeoutMs: number }) {
     this.#iterator = options.body[Symbol.asyncIterator]();
@@ -28,14 +28,8 @@ export class BodyReader {
       this.#fail = reject;
       this.#arm();
       this.#iterator.next().then(
-        (result) => {
-          this.#fail = undefined;
-          resolve(result.done ? undefined : result.value);
-        },
-        (error: unknown) => {
-          this.#fail = undefined;
-          reject(isConnectionError(error) ? brokenFraming() : error);
-        },
+        (result) => resolve(result.done ? undefined : result.value),
+        (error: unknown) => reject(isConnectionError(error) ? brokenFraming() : error),
       );
     });
   }
@@ -43,7 +37,6 @@ export class BodyReader {
   /** Stops the timer. The bytes that were not read stay where they are. */
   close(): void {
     clearTimeout(this.#timer);
-    this.#fail = undefined;
   }
 
   #arm(): void {
@@ -51,7 +44,7 @@ export class BodyReader {
       this.#timer.refresh();
       return;
     }
-    this.#timer = setTimeout(() => this.#fail?.(new S3Error('RequestTimeout')), this.#idleTimeoutMs);
+    this.#timer = setTimeout(() => this.#fail(new S3Error('RequestTimeout')), this.#idleTimeoutMs);
     this.#timer.unref();
   }
 }

@@ -8,15 +8,15 @@ import type { Tally } from './tally.ts';
 const columns = 'id, name, owner_id AS ownerId, region, created_ms AS createdAtMs, versioning';
 const maxCached = 10_000;
 
-type BucketRange = [ownerId: string, from: string, until: string, limit: number];
+type BucketRange = [ownerId: string, from: string, until: string];
 
 /** Buckets, of which those in use are kept in memory. */
 export class BucketTable {
   readonly #tally: Tally;
   readonly #cache = new Map<string, Bucket>();
   readonly #find: Statement<[string], Bucket>;
-  readonly #list: Statement<BucketRange, Bucket>;
-  readonly #listRegion: Statement<[...BucketRange, region: string], Bucket>;
+  readonly #list: Statement<[...BucketRange, limit: number], Bucket>;
+  readonly #listRegion: Statement<[...BucketRange, region: string, limit: number], Bucket>;
   readonly #insert: Statement<[string, string, string, number]>;
   readonly #update: Statement<[VersioningState, number]>;
   readonly #delete: Statement<[number]>;
@@ -26,9 +26,9 @@ export class BucketTable {
     const { db } = parts;
     this.#tally = parts.tally;
     this.#find = db.prepare(`SELECT ${columns} FROM buckets WHERE name = +?`);
-    const range = `SELECT ${columns} FROM buckets WHERE owner_id = +?1 AND name >= +?2 AND name < +?3`;
-    this.#list = db.prepare(`${range} ORDER BY name LIMIT +?4`);
-    this.#listRegion = db.prepare(`${range} AND region = +?5 ORDER BY name LIMIT +?4`);
+    const range = `SELECT ${columns} FROM buckets WHERE owner_id = +? AND name >= +? AND name < +?`;
+    this.#list = db.prepare(`${range} ORDER BY name LIMIT +?`);
+    this.#listRegion = db.prepare(`${range} AND region = +? ORDER BY name LIMIT +?`);
     this.#insert = db.prepare(`
       INSERT INTO buckets (name, owner_id, region, created_ms, versioning) VALUES (?, ?, ?, ?, 'unversioned')`);
     this.#update = db.prepare('UPDATE buckets SET versioning = ? WHERE id = +?');
@@ -57,8 +57,10 @@ export class BucketTable {
   list({ ownerId, prefix = '', after, region, limit }: BucketQuery): BucketPage {
     if (limit === 0) return { buckets: [], isTruncated: false };
     const from = after !== undefined && compareKeys(after, prefix) >= 0 ? nextKey(after) : prefix;
-    const range: BucketRange = [ownerId, from, keyPastPrefix(prefix), limit + 1];
-    const buckets = region === undefined ? this.#list.all(...range) : this.#listRegion.all(...range, region);
+    const range: BucketRange = [ownerId, from, keyPastPrefix(prefix)];
+    const atMost = limit + 1;
+    const buckets =
+      region === undefined ? this.#list.all(...range, atMost) : this.#listRegion.all(...range, region, atMost);
     return { buckets: buckets.slice(0, limit), isTruncated: buckets.length > limit };
   }
 

@@ -137,12 +137,12 @@ class DirectoryProvider implements Provider, ShardFolder {
       const start = cursor === undefined ? '' : folderOf(cursor);
       for (const folder of await this.#listFolders()) {
         if (folder < start) continue;
-        let rest = await this.#listFolder(folder, cursor !== undefined);
-        if (folder === start && cursor !== undefined) rest = rest.slice(indexAfter(rest, cursor));
-        while (rest.length > 0 && shards.length < limit) {
+        const cids = await this.#listFolder(folder, cursor !== undefined);
+        let next = folder === start && cursor !== undefined ? indexAfter(cids, cursor) : 0;
+        while (next < cids.length) {
           signal?.throwIfAborted();
-          const batch = rest.slice(0, Math.min(statBatch, limit - shards.length));
-          rest = rest.slice(batch.length);
+          const batch = cids.slice(next, next + Math.min(statBatch, limit - shards.length));
+          next += batch.length;
           const found = await Promise.all(batch.map((cid) => this.#statListed(cid)));
           shards.push(...found.filter((shard) => shard !== undefined));
           if (shards.length === limit) return { shards, cursor: batch.at(-1)! };
@@ -240,9 +240,16 @@ class DirectoryProvider implements Provider, ShardFolder {
   }
 
   async #makeShardFolder(folder: string): Promise<void> {
-    await checkMarker(this.#path, this.id);
-    if (await ensureFolder(this.#shardsPath)) await syncFolder(this.#path);
-    await ensureFolder(join(this.#shardsPath, folder));
+    const path = join(this.#shardsPath, folder);
+    try {
+      await ensureFolder(path);
+    } catch (error) {
+      if (!hasErrorCode(error, 'ENOENT')) throw error;
+      await checkMarker(this.#path, this.id);
+      await ensureFolder(this.#shardsPath);
+      await syncFolder(this.#path);
+      await ensureFolder(path);
+    }
     await syncFolder(this.#shardsPath);
   }
 
@@ -302,13 +309,10 @@ function indexAfter(sorted: readonly ShardCid[], cid: string): number {
   return index === -1 ? sorted.length : index;
 }
 
-/** @returns whether it had to be made */
-async function ensureFolder(path: string): Promise<boolean> {
+async function ensureFolder(path: string): Promise<void> {
   try {
     await mkdir(path);
-    return true;
   } catch (error) {
     if (!hasErrorCode(error, 'EEXIST')) throw error;
-    return false;
   }
 }

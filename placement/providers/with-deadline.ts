@@ -52,19 +52,19 @@ class DeadlineProvider extends WrappedProvider {
     const { signal } = ending;
     if (signal.aborted) return Promise.reject(signal.reason);
     return new Promise<T>((resolve, reject) => {
-      const end = () => reject(signal.reason);
-      signal.addEventListener('abort', end, { once: true });
       const timer = setTimeout(() => {
         ending.abort(new Failure('provider-timeout', { providerId: this.id, call, timeoutMs: this.#timeoutMs }));
       }, this.#timeoutMs);
+      const end = () => {
+        clearTimeout(timer);
+        reject(signal.reason);
+      };
+      signal.addEventListener('abort', end, { once: true });
       work(signal)
-        .then(
-          (result) => {
-            if (signal.aborted) discard?.(result);
-            resolve(result);
-          },
-          (error) => reject(error),
-        )
+        .then((result) => {
+          if (signal.aborted) discard?.(result);
+          resolve(result);
+        }, reject)
         .finally(() => {
           clearTimeout(timer);
           signal.removeEventListener('abort', end);

@@ -82,6 +82,21 @@ export function testErasureCodec(name: string, make: () => Promise<ErasureCodec>
       );
     });
 
+    it('codes each byte for itself: a long shard as its pieces', () => {
+      const shards = makeLongShards(3, 2 ** 20);
+      const parity = blankShards(2, 2 ** 20);
+      codec.encode(shards, parity);
+      for (const start of [0, 1000, 419_430, 500_000, 2 ** 20 - 77]) {
+        const piece = (shard: Uint8Array) => shard.subarray(start, start + 77);
+        const expected = blankShards(2, 77);
+        createReferenceCodec().encode(shards.map(piece), expected);
+        assert.deepEqual(parity.map(piece), expected);
+      }
+      const rebuilt = codec.reconstruct([undefined, shards[1], shards[2], parity[0], undefined], 3, [4, 0]);
+      assert.equal(Buffer.compare(rebuilt[0]!, parity[1]!), 0);
+      assert.equal(Buffer.compare(rebuilt[1]!, shards[0]!), 0);
+    });
+
     it('rebuilds any shards from any k others, and changes none of them', () => {
       const loss = codecCase.chain((sample) =>
         fc.record({
@@ -181,6 +196,12 @@ function makeShards({ k, m, shardBytes, seed }: CodecCase): Uint8Array[] {
   const parity = blankShards(m, shardBytes);
   createReferenceCodec().encode(data, parity);
   return [...data, ...parity];
+}
+
+function makeLongShards(count: number, shardBytes: number): Uint8Array[] {
+  return blankShards(count, shardBytes).map((shard, index) =>
+    shard.map((_, i) => (i * 31 + (i >> 9) + index * 7) & 255),
+  );
 }
 
 function blankShards(count: number, shardBytes: number): Uint8Array[] {

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -67,7 +67,7 @@ export async function startGatewayProcess(options: GatewayProcessOptions = {}): 
       dataDir,
       pid: child.pid!,
       ...counts,
-      deleteProvider: (id) => rm(join(dataDir, 'providers', id), { recursive: true }),
+      deleteProvider: (id) => deleteAtOnce(join(dataDir, 'providers', id)),
       async stop() {
         await stopChild(child, output);
         if (options.dataDir === undefined) await removeFolder(dataDir);
@@ -149,6 +149,13 @@ async function stopChild(child: ChildProcess, output: Output): Promise<void> {
 
 function hasExited(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
+}
+
+/** Out of sight in one step: a gateway at work would put new files into a folder that is being emptied. */
+async function deleteAtOnce(path: string): Promise<void> {
+  const aside = `${path}.deleted`;
+  await rename(path, aside);
+  await removeFolder(aside);
 }
 
 /** A folder of shards may be large, and the file system slow to let go of it. */

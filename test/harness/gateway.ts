@@ -73,7 +73,7 @@ export async function startGateway(options: TestGatewayOptions = {}): Promise<Te
       region: config.region,
       forcePathStyle: true,
       maxAttempts: 1,
-      credentials: rootKey,
+      credentials: { ...rootKey },
       ...settings,
     });
     clients.push(client);
@@ -85,7 +85,7 @@ export async function startGateway(options: TestGatewayOptions = {}): Promise<Te
     dataDir,
     gateway,
     client: createClient(),
-    stranger: createClient({ credentials: strangerKey }),
+    stranger: createClient({ credentials: { ...strangerKey } }),
     fetchSigned: createSignedFetch(gateway.endpoint, rootKey, config.region),
     fetchAsStranger: createSignedFetch(gateway.endpoint, strangerKey, config.region),
     createClient,

@@ -35,8 +35,8 @@ export function presignPath(request: Presigning): string {
     'X-Amz-SignedHeaders': names.join(';'),
   };
   const query = Object.entries(parameters)
+    .toSorted(([a], [b]) => (encode(a) < encode(b) ? -1 : 1))
     .map(([name, value]) => `${encode(name)}=${encode(value)}`)
-    .toSorted()
     .join('&');
   const canonical = [
     method,

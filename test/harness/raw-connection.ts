@@ -98,9 +98,14 @@ export class RawConnection {
     while (!this.#isEnded) await this.#nextEvent();
   }
 
-  /** Closes at once, with a reset where the server still sends. */
+  /** Closes the client's side; the server may still answer. */
+  end(): void {
+    this.#socket.end();
+  }
+
+  /** Closes at once, with a reset where something was not read or sent yet. */
   destroy(): void {
-    this.#socket.destroy();
+    this.#socket.resetAndDestroy();
   }
 
   #take(lengthBytes: number): Buffer {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { type GatewayProcess, processKey, processRegion, startGatewayProcess } from './gateway-process.ts';
@@ -47,6 +47,8 @@ function isOnPath(program: string): boolean {
 export async function openClientBench(): Promise<ClientBench> {
   const gateway = await startGatewayProcess();
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-client-'));
+  // Version 1 of aws-cli presigns with SigV2 unless told otherwise.
+  await writeFile(join(folder, 'aws-config'), '[default]\ns3 =\n  signature_version = s3v4\n');
   const environment = clientEnvironment(gateway, folder);
   return {
     gateway,

@@ -120,8 +120,13 @@ function canonicalQuery(query: string): string {
   return query
     .split('&')
     .map((pair) => (pair.includes('=') ? pair : `${pair}=`))
-    .toSorted()
+    .toSorted((a, b) => (sortName(a) < sortName(b) ? -1 : 1))
     .join('&');
+}
+
+/** By name before value: `=` must come before every character that a name may go on with. */
+function sortName(pair: string): string {
+  return pair.replace('=', '\0');
 }
 
 function sha256(data: Uint8Array | string): string {

@@ -65,6 +65,39 @@ describe('directory of a provider', () => {
     await writer.abort();
   });
 
+  it('lists folders with many shards, in pages that end anywhere', async () => {
+    const provider = await open();
+    const pattern = nameOf(randomBytes(10));
+    const cids = ['ca', 'ce', 'da'].flatMap((folder) =>
+      Array.from({ length: 40 }, (_, i) => {
+        const number = i.toString(2).padStart(8, 'a').replaceAll('0', 'a').replaceAll('1', 'b');
+        return `${pattern.slice(0, -10)}${number}${folder}` as ShardCid;
+      }),
+    );
+    for (const cid of cids) {
+      const writer = await provider.createShard();
+      await writer.append([randomBytes(3)]);
+      await writer.commit(cid);
+    }
+    assert.equal((await readdir(join(path, 'shards'))).length, 3);
+    for (const limit of [7, 40, 80, 119, 120, 1000]) {
+      const listed = (await listAll(provider, limit)).map((shard) => shard.cid);
+      assert.deepEqual(listed.toSorted(), cids.toSorted(), `in pages of ${limit}`);
+    }
+    const page = await provider.listShards(undefined, 10);
+    assert.deepEqual(await provider.listShards(page.cursor, 50), await provider.listShards(page.cursor, 50));
+  });
+
+  it('does not close a file that is still being written', async () => {
+    const provider = await open();
+    const writer = await provider.createShard();
+    const events: string[] = [];
+    const append = writer.append([Buffer.alloc(2 ** 24)]).then(() => events.push('written'));
+    await Promise.all([append, writer.abort().then(() => events.push('aborted'))]);
+    assert.deepEqual(events, ['written', 'aborted']);
+    assert.deepEqual(await readdir(join(path, 'tmp')), []);
+  });
+
   it('is refused to a provider with another id', async () => {
     await open();
     await assert.rejects(

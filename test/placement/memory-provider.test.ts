@@ -18,5 +18,7 @@ it('memory provider is full at its capacity, and has room again after a delete o
   await writer.abort();
   assert.deepEqual(await provider.capacity(), { totalBytes: 1000, freeBytes: 400 });
   await provider.deleteShard(cid);
-  await storeShard(provider, new Uint8Array(1000));
+  await storeShard(provider, new Uint8Array(400));
+  await storeShard(provider, new Uint8Array(400));
+  assert.deepEqual(await provider.capacity(), { totalBytes: 1000, freeBytes: 600 });
 });

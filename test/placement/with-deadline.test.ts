@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { type Failure, isFailure } from '../../core/failure.ts';
-import type { ProviderId, ShardCid } from '../../core/model.ts';
+import type { ProviderId } from '../../core/model.ts';
 import { createFaultyProvider, type FaultyProvider } from '../../placement/providers/faulty-provider.ts';
 import { createMemoryProvider } from '../../placement/providers/memory-provider.ts';
 import type { Provider, ShardWriter } from '../../placement/providers/provider.ts';
@@ -147,11 +147,14 @@ describe('provider with a deadline', () => {
     const provider = withDeadline(deaf.provider, { timeoutMs: 60_000 });
     const controller = new AbortController();
     const reason = new Error('the client went away');
-    const reading = provider.readShard(cid as ShardCid, 0, 1, controller.signal);
+    const countTimers = () => process.getActiveResourcesInfo().filter((resource) => resource === 'Timeout').length;
+    const timers = countTimers();
+    const reading = provider.readShard(cid, 0, 1, controller.signal);
     const creating = provider.createShard(controller.signal);
     controller.abort(reason);
     await assert.rejects(reading, (error) => error === reason);
     await assert.rejects(creating, (error) => error === reason);
+    assert.equal(countTimers(), timers);
     assert.deepEqual(
       deaf.signals.map((signal) => signal.reason),
       [reason, reason],

@@ -1,0 +1,233 @@
+import assert from 'node:assert/strict';
+import { type FailureDetails, type FailureKind, isFailure } from '../../core/failure.ts';
+import { silentLog } from '../../core/log.ts';
+import { Metrics } from '../../core/metrics.ts';
+import type { ObjectAttributes, ObjectVersion, Profile, ProviderId, ShardCid } from '../../core/model.ts';
+import type { DeclaredDigests, Payload } from '../../core/payload.ts';
+import { createEngine } from '../../engine/create-engine.ts';
+import type { Engine, OpenObject, PutObject } from '../../engine/engine.ts';
+import type { EngineLimits } from '../../engine/engine-limits.ts';
+import type { Upkeep } from '../../engine/upkeep/upkeep.ts';
+import { storedBlockBytes, storedBlockCount } from '../../erasure/geometry.ts';
+import { createPackageCodec } from '../../erasure/package-codec.ts';
+import { openShardFooter, shardBlockOffset, shardBytes, shardFooterOffset } from '../../erasure/shard-format.ts';
+import type { MetadataStore } from '../../metadata/metadata-store.ts';
+import { openMemoryStore } from '../../metadata/sqlite/sqlite-store.ts';
+import { Fleet } from '../../placement/fleet.ts';
+import { ProviderHealth } from '../../placement/provider-health.ts';
+import { createFaultyProvider, type FaultyProvider } from '../../placement/providers/faulty-provider.ts';
+import { createMemoryProvider } from '../../placement/providers/memory-provider.ts';
+import type { Provider } from '../../placement/providers/provider.ts';
+import { withDeadline } from '../../placement/providers/with-deadline.ts';
+import { withObservation } from '../../placement/providers/with-observation.ts';
+
+export const bucketName = 'tests';
+export const ownerId = 'a'.repeat(64);
+export const hourMs = 3_600_000;
+
+const codec = await createPackageCodec();
+
+/** An engine over providers in memory whose every call can be made to fail, and with a clock that tests move. */
+export interface TestEngine {
+  readonly engine: Engine;
+  readonly upkeep: Upkeep;
+  readonly metadata: MetadataStore;
+  readonly metrics: Metrics;
+  readonly clock: { nowMs: number; now(): number };
+  /** What the engine talks to, innermost but one: faults planned here reach it through deadline and health. */
+  readonly providers: readonly FaultyProvider[];
+  /** Calls that reached providers, such as `p0 readShard <cid> 64 100`. */
+  readonly calls: string[];
+  close(): Promise<void>;
+}
+
+export interface TestEngineOptions {
+  readonly profiles?: readonly Profile[];
+  readonly providerCount?: number;
+  readonly capacityBytes?: number;
+  readonly limits?: Partial<EngineLimits>;
+  /** How long a call to a provider may take. */
+  readonly timeoutMs?: number;
+}
+
+export async function createTestEngine(options: TestEngineOptions = {}): Promise<TestEngine> {
+  const { timeoutMs = 200, providerCount = 6, capacityBytes } = options;
+  const profiles = options.profiles ?? [{ name: 'STANDARD', k: 4, m: 2 }];
+  const startMs = Date.now();
+  const clock = { nowMs: startMs, now: () => clock.nowMs };
+  const metrics = new Metrics();
+  const health = new ProviderHealth({ clock, suspectMs: 10_000 });
+  const calls: string[] = [];
+  const providers = Array.from({ length: providerCount }, (_, index) => {
+    const id = `p${index}` as ProviderId;
+    const memory = createMemoryProvider({ id, ...(capacityBytes && { capacityBytes }) });
+    return createFaultyProvider(recordCalls(memory, calls));
+  });
+  const members = providers.map((provider) => ({
+    provider: withObservation(withDeadline(provider, { timeoutMs }), { metrics, health }),
+    weight: 1,
+  }));
+  const fleet = new Fleet({ members, health });
+  const metadata = await openMemoryStore({ clock, log: silentLog });
+  const limits = { budgetWaitMs: 2_000, freedGraceMs: 0, suspectWaitMs: 50, ...options.limits };
+  const parts = { metadata, fleet, codec, profiles, clock, log: silentLog, metrics, limits };
+  const { engine, upkeep } = createEngine(parts);
+  await engine.buckets.create({ name: bucketName, ownerId, region: 'us-east-1', createdAtMs: startMs });
+  const close = async (): Promise<void> => {
+    await upkeep.stop();
+    await metadata.close();
+  };
+  return { engine, upkeep, metadata, metrics, clock, providers, calls, close };
+}
+
+function recordCalls(provider: Provider, calls: string[]): Provider {
+  return {
+    id: provider.id,
+    createShard: (signal) => {
+      calls.push(`${provider.id} createShard`);
+      return provider.createShard(signal);
+    },
+    readShard: (cid, offset, length, signal) => {
+      calls.push(`${provider.id} readShard ${cid} ${offset} ${length}`);
+      return provider.readShard(cid, offset, length, signal);
+    },
+    statShard: (cid, signal) => provider.statShard(cid, signal),
+    deleteShard: (cid, signal) => {
+      calls.push(`${provider.id} deleteShard ${cid}`);
+      return provider.deleteShard(cid, signal);
+    },
+    listShards: (cursor, limit, signal) => provider.listShards(cursor, limit, signal),
+    capacity: (signal) => provider.capacity(signal),
+    close: () => provider.close(),
+  };
+}
+
+export interface PayloadOptions {
+  readonly chunkBytes?: number;
+  /** Declare no length. */
+  readonly isUnsized?: boolean;
+  readonly declared?: DeclaredDigests;
+  readonly checksumAlgorithm?: Payload['checksumAlgorithm'];
+}
+
+export function payloadOf(bytes: Uint8Array, options: PayloadOptions = {}): Payload {
+  const { chunkBytes = 64 * 1024, declared = {} } = options;
+  return {
+    bytes: cutIntoChunks(bytes, chunkBytes),
+    sizeBytes: options.isUnsized ? undefined : bytes.length,
+    checksumAlgorithm: options.checksumAlgorithm ?? declared.checksum?.algorithm,
+    declaredDigests: () => declared,
+  };
+}
+
+/** Each chunk is wiped once the next one is asked for, as the contract allows. */
+async function* cutIntoChunks(bytes: Uint8Array, chunkBytes: number): AsyncGenerator<Uint8Array> {
+  for (let offset = 0; offset < bytes.length; offset += chunkBytes) {
+    const chunk = Uint8Array.from(bytes.subarray(offset, offset + chunkBytes));
+    yield chunk;
+    chunk.fill(0xee);
+  }
+}
+
+export const plainAttributes: ObjectAttributes = {
+  headers: {},
+  userMetadata: {},
+  tags: {},
+  storageClass: 'STANDARD',
+};
+
+export const never: AbortSignal = new AbortController().signal;
+
+export function put(
+  { engine }: Pick<TestEngine, 'engine'>,
+  key: string,
+  bytes: Uint8Array,
+  options: PayloadOptions & Partial<Omit<PutObject, 'payload'>> & { signal?: AbortSignal } = {},
+): Promise<ObjectVersion> {
+  const { bucket = bucketName, attributes = plainAttributes, condition, signal = never } = options;
+  const payload = payloadOf(bytes, options);
+  const request = { bucket, key, ownerId, payload, attributes, ...(condition && { condition }) };
+  return engine.objects.put(request, signal);
+}
+
+export async function get(
+  { engine }: Pick<TestEngine, 'engine'>,
+  key: string,
+  options: Partial<OpenObject> & { signal?: AbortSignal } = {},
+): Promise<Buffer> {
+  const { signal = never, ...request } = options;
+  const object = await engine.objects.open({ bucket: bucketName, key, ...request });
+  const bytes = await collect(object.read(signal));
+  assert.equal(bytes.length, object.length);
+  return bytes;
+}
+
+export async function collect(source: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of source) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+/** For `assert.rejects`: a failure of this kind, with at least this detail. */
+export function failure<K extends FailureKind>(kind: K, detail: Partial<FailureDetails[K]> = {}): (e: unknown) => true {
+  return (error) => {
+    assert.ok(isFailure(error, kind), `expected ${kind}, not ${error instanceof Error ? error.stack : error}`);
+    assert.deepEqual({ ...error.detail, ...detail }, error.detail);
+    return true;
+  };
+}
+
+/** All shards that a provider keeps. */
+export async function listCids(provider: Provider): Promise<ShardCid[]> {
+  return (await provider.listShards(undefined, 10_000)).shards.map((shard) => shard.cid);
+}
+
+export async function countShards({ providers }: Pick<TestEngine, 'providers'>): Promise<number> {
+  let count = 0;
+  for (const provider of providers) count += (await listCids(provider)).length;
+  return count;
+}
+
+/** Fails unless every shard of the object lies where the store says, whole. Returns how many they are. */
+export async function verifyShards({ engine, metadata, providers }: TestEngine, key: string): Promise<number> {
+  const { version } = await engine.objects.open({ bucket: bucketName, key });
+  const stripes = await metadata.findStripes(version.extents.map((extent) => extent.stripeId));
+  let count = 0;
+  for (const stripe of stripes.values()) {
+    for (const { index, providerId, cid } of stripe.shards) {
+      const provider = providers.find(({ id }) => id === providerId);
+      assert.ok(provider, `no provider ${providerId}`);
+      const bytes = await provider.readShard(cid, 0, shardBytes(stripe, index));
+      const identity = { ...stripe, stripeId: stripe.id, index };
+      const table = openShardFooter(identity, stripe, bytes.subarray(shardFooterOffset(stripe, index)), cid);
+      assert.ok(table, `the footer of shard ${index}`);
+      for (let row = 0; row < storedBlockCount(stripe, index); row++) {
+        const start = shardBlockOffset(stripe, row);
+        const block = bytes.subarray(start, start + storedBlockBytes(stripe, index, row));
+        assert.ok(table.matches(row, block), `block ${row} of shard ${index}`);
+      }
+      count += 1;
+    }
+  }
+  return count;
+}
+
+/** The value of a gauge or counter with these labels. */
+export async function readMetric(
+  metric: { get(): Promise<{ values: { value: number; labels: object }[] }> },
+  labels: Record<string, string> = {},
+): Promise<number> {
+  const { values } = await metric.get();
+  const match = values.find((each) =>
+    Object.entries(labels).every(([name, value]) => Reflect.get(each.labels, name) === value),
+  );
+  return match?.value ?? 0;
+}
+
+/** Fails unless nobody holds memory of any budget. */
+export async function assertBudgetsFree({ metrics }: Pick<TestEngine, 'metrics'>): Promise<void> {
+  for (const budget of ['read', 'write']) {
+    assert.equal(await readMetric(metrics.budgetBytes, { budget }), 0, `memory of the ${budget} budget is still held`);
+    assert.equal(await readMetric(metrics.budgetWaiting, { budget }), 0);
+  }
+}

@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { planStripe, smallObjectBytes } from '../../engine/stripe-plan.ts';
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const GiB = 1024 * MiB;
+const profile = { k: 4 };
+
+/** The stripes of an object of known length. */
+function planAll(k: number, sizeBytes: number): { dataBytes: number; blockBytes: number }[] {
+  const plans = [];
+  for (let writtenBytes = 0; writtenBytes < sizeBytes; ) {
+    const plan = planStripe({ k }, { sizeBytes, writtenBytes });
+    plans.push(plan);
+    writtenBytes += plan.dataBytes;
+  }
+  return plans;
+}
+
+describe('the plan of stripes', () => {
+  it('keeps small objects in one block', () => {
+    for (const sizeBytes of [1, 4096, 4097, smallObjectBytes]) {
+      const [plan, ...others] = planAll(4, sizeBytes);
+      assert.equal(others.length, 0);
+      assert.ok(plan!.blockBytes >= sizeBytes && plan!.blockBytes < sizeBytes + 4096);
+    }
+  });
+
+  it('fills rows evenly', () => {
+    assert.deepEqual(planAll(4, MiB), [{ dataBytes: MiB, blockBytes: 256 * KiB }]);
+    assert.deepEqual(planAll(4, MiB + 1), [{ dataBytes: MiB + 1, blockBytes: 132 * KiB }]);
+    assert.deepEqual(planAll(4, 17 * KiB), [{ dataBytes: 17 * KiB, blockBytes: 8 * KiB }]);
+  });
+
+  it('lets stripes grow with the object', () => {
+    const count = (sizeBytes: number): number => planAll(4, sizeBytes).length;
+    assert.equal(count(16 * MiB), 1);
+    assert.equal(count(16 * MiB + 1), 2);
+    assert.equal(count(128 * MiB), 8);
+    assert.equal(count(512 * MiB), 8);
+    assert.equal(count(GiB), 16);
+    assert.equal(count(5 * GiB), 80);
+    const largestPart = Math.ceil((5 * 1024 * GiB) / 10_000);
+    assert.equal(count(largestPart) * 10_000, 90_000);
+  });
+
+  it('lets stripes of an unknown length grow as it goes', () => {
+    const plan = (writtenBytes: number): number =>
+      planStripe(profile, { sizeBytes: undefined, writtenBytes }).dataBytes;
+    assert.equal(plan(0), 16 * MiB);
+    assert.equal(plan(256 * MiB), 32 * MiB);
+    assert.equal(plan(4 * GiB), 64 * MiB);
+  });
+
+  it('holds for every length and profile', () => {
+    const size = fc.oneof(fc.integer({ min: 1, max: 70_000 }), fc.integer({ min: 1, max: 5 * GiB }));
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 32 }), size, (k, sizeBytes) => {
+        const plans = planAll(k, sizeBytes);
+        assert.equal(
+          plans.reduce((sum, plan) => sum + plan.dataBytes, 0),
+          sizeBytes,
+        );
+        for (const [at, { dataBytes, blockBytes }] of plans.entries()) {
+          assert.ok(blockBytes % 4096 === 0 && blockBytes >= 4096 && blockBytes <= 256 * KiB);
+          assert.ok(dataBytes <= 64 * MiB + k * 256 * KiB);
+          if (at < plans.length - 1) assert.equal(dataBytes % (k * blockBytes), 0, 'only the last row may be short');
+        }
+      }),
+    );
+  });
+});

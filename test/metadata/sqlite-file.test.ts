@@ -1,0 +1,187 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import Database from 'better-sqlite3';
+import { silentLog } from '../../core/log.ts';
+import { openDatabase } from '../../metadata/sqlite/open-database.ts';
+import { migrate, migrations } from '../../metadata/sqlite/schema.ts';
+import { openSqliteStore } from '../../metadata/sqlite/sqlite-store.ts';
+import {
+  bucketName,
+  createBucket,
+  createClock,
+  newStripe,
+  ownerId,
+  partRequest,
+  putRequest,
+  uploadOf,
+} from './metadata-fixtures.ts';
+
+let folder: string;
+let path: string;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'holdfast-metadata-'));
+  path = join(folder, 'metadata.db');
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+describe('the metadata file', () => {
+  it('holds everything when it is opened again', async () => {
+    const clock = createClock();
+    const first = await openSqliteStore({ path, clock, log: silentLog });
+    await createBucket(first, 'enabled');
+    const upload = uploadOf('big', 'upload-1');
+    await first.createUpload(upload);
+    await first.putPart(partRequest(upload, 1, { stripes: [newStripe()] }));
+    const stripe = newStripe({ placed: 5 });
+    const version = await first.putVersion(putRequest('key', { stripes: [stripe] }));
+    const request = { bucket: bucketName, key: 'key', ownerId, nowMs: 1 };
+    await first.deleteVersion(request);
+    const usage = await first.countUsage();
+    await first.close();
+
+    clock.nowMs = 0;
+    const second = await openSqliteStore({ path, clock, log: silentLog });
+    assert.deepEqual(
+      { ...(await second.findVersion(bucketName, 'key', version.versionId)) },
+      { ...version, isLatest: false },
+    );
+    assert.deepEqual((await second.findStripes([stripe.id])).get(stripe.id)?.shards, stripe.shards);
+    assert.equal((await second.listParts(bucketName, 'big', 'upload-1')).parts.length, 1);
+    assert.deepEqual(await second.countUsage(), usage);
+    // Though the clock now stands at the epoch.
+    const newest = await second.putVersion(putRequest('key'));
+    const { versions } = await second.listVersions({ bucket: bucketName, limit: 1 });
+    assert.equal(versions[0]?.versionId, newest.versionId);
+    await second.close();
+  });
+
+  it('holds no row of what was deleted and forgotten', async () => {
+    const clock = createClock();
+    const store = await openSqliteStore({ path, clock, log: silentLog });
+    await createBucket(store, 'enabled');
+    const upload = uploadOf('big', 'upload-1');
+    await store.createUpload(upload);
+    for (const partNumber of [1, 2, 2])
+      await store.putPart(partRequest(upload, partNumber, { stripes: [newStripe()] }));
+    const parts = [{ partNumber: 1, etag: 'etag-1' }];
+    await store.completeUpload({
+      bucket: bucketName,
+      key: 'big',
+      uploadId: 'upload-1',
+      parts,
+      etag: 'e',
+      modifiedAtMs: 1,
+    });
+    await store.createUpload(uploadOf('big', 'upload-2'));
+    await store.putPart(partRequest(uploadOf('big', 'upload-2'), 1, { stripes: [newStripe()] }));
+    const stripe = newStripe();
+    await store.putVersion(putRequest('key', { stripes: [stripe] }));
+    await store.recordShard(stripe.id, { ...stripe.shards[0]!, cid: newStripe().shards[0]!.cid });
+    await store.deleteVersion({ bucket: bucketName, key: 'key', ownerId, nowMs: 1 });
+
+    const { versions } = await store.listVersions({ bucket: bucketName, limit: 1000 });
+    for (const { key, versionId } of versions) {
+      await store.deleteVersion({ bucket: bucketName, key, versionId, ownerId, nowMs: 1 });
+    }
+    await store.deleteBucket(bucketName);
+    for (const { id } of await store.listFreedStripes(clock.nowMs + 1, 1000)) await store.forgetStripe(id);
+    await store.forgetCompletions(clock.nowMs + 1);
+    const nothing = { buckets: 0, versions: 0, liveStripes: 0, freedStripes: 0, degradedStripes: 0 };
+    assert.deepEqual(await store.countUsage(), nothing);
+    await store.close();
+
+    const db = new Database(path);
+    for (const table of ['buckets', 'versions', 'uploads', 'parts', 'stripes', 'stripe_refs', 'shard_cids']) {
+      assert.equal(db.prepare(`SELECT count(*) FROM ${table}`).pluck().get(), 0, table);
+    }
+    db.close();
+  });
+
+  it('keeps what was acknowledged when the process is killed', async () => {
+    const script = join(import.meta.dirname, 'write-until-killed.ts');
+    const child = spawn(process.execPath, [script, path], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const acknowledged: string[] = [];
+    for await (const key of createInterface({ input: child.stdout })) {
+      acknowledged.push(key);
+      if (acknowledged.length === 200) child.kill('SIGKILL');
+    }
+    assert.ok(acknowledged.length >= 200);
+    const store = await openSqliteStore({ path, clock: createClock(), log: silentLog });
+    for (const key of acknowledged) {
+      const version = await store.findVersion(bucketName, key);
+      assert.ok(version?.kind === 'object', key);
+      assert.equal((await store.findStripes(version.extents.map(({ stripeId }) => stripeId))).size, 1);
+    }
+    await store.close();
+  });
+
+  it('is written through to the disk at each commit', () => {
+    const db = openDatabase(path, silentLog);
+    const pragma = (name: string) => db.pragma(name, { simple: true });
+    assert.equal(pragma('journal_mode'), 'wal');
+    assert.equal(pragma('synchronous'), 2);
+    assert.equal(pragma('user_version'), migrations.length);
+    db.close();
+  });
+
+  it('is refused while another has it open', async () => {
+    const first = await openSqliteStore({ path, clock: createClock(), log: silentLog });
+    await createBucket(first);
+    const second = new Database(path, { timeout: 0 });
+    assert.throws(() => second.prepare('SELECT * FROM buckets').all(), /locked/);
+    second.close();
+    await first.close();
+  });
+
+  it('is refused when a newer version wrote it, and left as it is', async () => {
+    const db = openDatabase(path, silentLog);
+    db.pragma(`user_version = ${migrations.length + 1}`);
+    db.close();
+    const open = openSqliteStore({ path, clock: createClock(), log: silentLog });
+    await assert.rejects(open, new RegExp(`schema version ${migrations.length + 1}.*knows only ${migrations.length}`));
+    const after = new Database(path);
+    assert.equal(after.pragma('user_version', { simple: true }), migrations.length + 1);
+    after.close();
+  });
+
+  it('is refused when it is the database of another program, or none', async () => {
+    const db = new Database(path);
+    db.exec('CREATE TABLE recipes (name TEXT)');
+    db.close();
+    const open = () => openSqliteStore({ path, clock: createClock(), log: silentLog });
+    await assert.rejects(open, /not a metadata database/);
+    await writeFile(path, 'x'.repeat(8192));
+    await assert.rejects(open, /not a database/);
+  });
+});
+
+describe('migrations', () => {
+  const steps = ['CREATE TABLE a (x)', 'ALTER TABLE a ADD COLUMN y; CREATE TABLE b (x)', 'INSERT INTO a VALUES (1, 2)'];
+  const version = (db: Database.Database) => db.pragma('user_version', { simple: true });
+
+  it('run from nothing, and only those that are missing', () => {
+    const db = new Database(path);
+    assert.equal(migrate(db, steps.slice(0, 1)), 0);
+    assert.equal(version(db), 1);
+    assert.equal(migrate(db, steps), 1);
+    assert.equal(migrate(db, steps), 3);
+    assert.deepEqual(db.prepare('SELECT * FROM a').all(), [{ x: 1, y: 2 }]);
+    db.close();
+  });
+
+  it('leave nothing of a step that fails', () => {
+    const db = new Database(path);
+    assert.throws(() => migrate(db, [steps[0]!, 'CREATE TABLE b (x); CREATE TABLE a (x)']), /already exists/);
+    assert.equal(version(db), 1);
+    assert.equal(db.prepare("SELECT count(*) FROM sqlite_schema WHERE name = 'b'").pluck().get(), 0);
+    migrate(db, steps);
+    assert.equal(version(db), 3);
+    db.close();
+  });
+});

@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import Database from 'better-sqlite3';
+import { silentLog } from '../../core/log.ts';
+import { WriteQueue } from '../../metadata/sqlite/write-queue.ts';
+
+describe('the write queue', () => {
+  let db: Database.Database;
+  let queue: WriteQueue;
+  let calls: string[];
+  let failSave: boolean;
+
+  beforeEach(() => {
+    db = new Database(':memory:');
+    // Fails only when the transaction commits.
+    db.exec(`
+      CREATE TABLE rows (name TEXT PRIMARY KEY);
+      CREATE TABLE links (name TEXT REFERENCES rows (name) DEFERRABLE INITIALLY DEFERRED)`);
+    calls = [];
+    failSave = false;
+    const note = (call: string) => () => void calls.push(call);
+    const save = () => {
+      calls.push('save');
+      if (failSave) throw new Error('cannot save');
+    };
+    const state = { mark: note('mark'), rewind: note('rewind'), save, reload: note('reload') };
+    queue = new WriteQueue({ db, state, log: silentLog });
+  });
+
+  afterEach(() => db.close());
+
+  const insert = (name: string) => () => db.prepare('INSERT INTO rows VALUES (?)').run(name).changes;
+  const names = () => db.prepare('SELECT name FROM rows ORDER BY name').pluck().all().join(' ');
+
+  it('runs what arrives in one turn in one transaction, in order, and gives back what each returned', async () => {
+    const results = await Promise.all([
+      queue.run(() => db.inTransaction),
+      queue.run(insert('a')),
+      queue.run(() => names()),
+    ]);
+    assert.deepEqual(results, [true, 1, 'a']);
+    assert.deepEqual(calls, ['mark', 'mark', 'mark', 'save']);
+    assert.equal(db.inTransaction, false);
+  });
+
+  it('starts nothing before the next turn', async () => {
+    const done = queue.run(insert('a'));
+    await Promise.resolve();
+    assert.equal(names(), '');
+    await done;
+    assert.equal(names(), 'a');
+  });
+
+  it('undoes the writes of a verb that throws, and of no other', async () => {
+    const outcomes = await Promise.allSettled([
+      queue.run(insert('a')),
+      queue.run(() => {
+        insert('b')();
+        throw new Error('refused');
+      }),
+      queue.run(() => {
+        insert('c')();
+        insert('a')();
+      }),
+      queue.run(insert('d')),
+    ]);
+    assert.deepEqual(
+      outcomes.map(({ status }) => status),
+      ['fulfilled', 'rejected', 'rejected', 'fulfilled'],
+    );
+    assert.equal(outcomes[1]!.status === 'rejected' && outcomes[1].reason.message, 'refused');
+    assert.equal(names(), 'a d');
+    assert.deepEqual(calls, ['mark', 'mark', 'rewind', 'mark', 'rewind', 'mark', 'save']);
+  });
+
+  it('rejects every verb of a batch whose commit fails, keeps nothing of it, and goes on', async () => {
+    const outcomes = await Promise.allSettled([
+      queue.run(insert('a')),
+      queue.run(() => db.exec("INSERT INTO links VALUES ('nowhere')")),
+    ]);
+    assert.deepEqual(
+      outcomes.map(({ status }) => status),
+      ['rejected', 'rejected'],
+    );
+    assert.equal(names(), '');
+    assert.equal(calls.at(-1), 'reload');
+    failSave = true;
+    await assert.rejects(queue.run(insert('b')), /cannot save/);
+    failSave = false;
+    await queue.run(insert('c'));
+    assert.equal(names(), 'c');
+  });
+
+  it('rejects every verb of a batch whose transaction is lost in the middle', async () => {
+    const outcomes = await Promise.allSettled([
+      queue.run(insert('a')),
+      queue.run(() => {
+        // As SQLite does by itself when the disk is full.
+        db.exec('ROLLBACK');
+        throw new Error('disk full');
+      }),
+      queue.run(insert('b')),
+    ]);
+    assert.deepEqual(
+      outcomes.map(({ status }) => status),
+      ['rejected', 'rejected', 'rejected'],
+    );
+    assert.equal(names(), '');
+    await queue.run(insert('c'));
+    assert.equal(names(), 'c');
+  });
+
+  it('commits at most 512 verbs at once, and loses none', async () => {
+    const all = Array.from({ length: 1300 }, (_, index) => queue.run(insert(`${index}`)));
+    await all[0];
+    assert.equal(db.prepare('SELECT count(*) FROM rows').pluck().get(), 512);
+    await Promise.all(all);
+    assert.equal(db.prepare('SELECT count(*) FROM rows').pluck().get(), 1300);
+    assert.equal(calls.filter((call) => call === 'save').length, 3);
+  });
+
+  it('finishes what is queued before it closes, and takes nothing after', async () => {
+    const all = Array.from({ length: 600 }, (_, index) => queue.run(insert(`${index}`)));
+    const closed = queue.close();
+    await assert.rejects(queue.run(insert('late')), /closed/);
+    await closed;
+    assert.equal(db.prepare('SELECT count(*) FROM rows').pluck().get(), 600);
+    await Promise.all(all);
+    await queue.close();
+  });
+});
