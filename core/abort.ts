@@ -1,3 +1,6 @@
+/** One for all: to make an error costs more than most of the work that ends with it. */
+const workIsOver = new DOMException('The work was over', 'AbortError');
+
 /**
  * A controller that is also aborted by an outer signal, for as long as the work under it lasts. Unlike
  * `AbortSignal.any` it lets go of the outer signal at once when it is closed, so that a long-lived signal does not
@@ -19,7 +22,7 @@ export class AbortScope {
   }
 
   /** Aborts what still runs under the scope and lets go of the outer signal. May be called twice. */
-  close(reason: unknown = new DOMException('The work was over', 'AbortError')): void {
+  close(reason: unknown = workIsOver): void {
     this.#outer?.removeEventListener('abort', this.#onOuterAbort);
     this.#controller.abort(reason);
   }

@@ -83,7 +83,8 @@ export class BlockReader {
     if (row === blockCount - 1) {
       // Block and footer lie side by side, and a small object is one block: one call reads all there is.
       const bytes = await provider.readShard(cid, offset, blockBytes + footerLength, signal);
-      const table = this.#openFooter(stripe, shard, bytes.subarray(blockBytes));
+      // A copy, since a table that is kept must not keep the block too, whose memory belongs to the caller.
+      const table = this.#openFooter(stripe, shard, bytes.slice(blockBytes));
       if (blockCount > 1) this.#keep(cid, table, blockCount);
       return verify(table, row, bytes.subarray(0, blockBytes), shard);
     }

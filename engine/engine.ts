@@ -126,7 +126,7 @@ export interface OpenedObject {
   /** Whether `range` or `partNumber` made it a 206. */
   readonly isPartial: boolean;
   /**
-   * Verified bytes in order, in chunks that belong to the reader. To be called at most once. The first chunk either
+   * Verified bytes in order, in chunks that belong to the reader, each a buffer of its own. To be called at most once. The first chunk either
    * comes or throws `too-few-shards` or `overloaded`, so a caller that awaits it before the status line never sends a short body for
    * want of shards that were already gone.
    */

@@ -43,6 +43,8 @@ export class RowPool {
   }
 
   #put(buffer: Uint8Array): void {
+    // After a rush, what was idle serves reads better than rows that may not come.
+    if (this.#budget.takenBytes === rowBytesOf(buffer)) this.#clear();
     const buffers = this.#idle.get(buffer.length) ?? [];
     this.#idle.delete(buffer.length);
     this.#idle.set(buffer.length, buffers);

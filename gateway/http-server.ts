@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import express from 'express';
@@ -128,13 +127,20 @@ class Exchange {
     this.#setHead(status, headers);
     try {
       for (; !next.done; next = await chunks.next()) {
-        if (!this.#response.write(next.value)) await once(this.#response, 'drain', { signal: this.#gone.signal });
         this.#parts.metrics.bodyBytes.inc({ direction: 'out' }, next.value.length);
+        await this.#write(next.value);
       }
       this.#response.end();
     } finally {
       await chunks.return?.();
     }
+  }
+
+  /** Until the kernel has the bytes: whoever made the chunk may use its memory again when it is asked for the next one. */
+  #write(chunk: Uint8Array): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#response.write(chunk, (error) => (error ? reject(error) : resolve()));
+    });
   }
 
   #setHead(status: number, headers: Headers): void {

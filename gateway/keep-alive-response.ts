@@ -28,6 +28,8 @@ export async function respondKeepingAlive(
     ({ body }) => body,
     (cause: unknown) => renderError(expectedError(cause)),
   );
+  // A fault reaches whoever reads the stream; when the client went away nobody does, and that must not end the process.
+  document.catch(() => undefined);
   return { status: 200, headers: { 'content-type': 'application/xml' }, body: streamDocument(document) };
 }
 

@@ -114,6 +114,8 @@ export function checkTags(tags: readonly (readonly [key: string, value: string])
   if (tags.length > 10) throw new S3Error('InvalidTag', 'Object tags cannot be greater than 10');
   const checked = new Map<string, string>();
   for (const [key, value] of tags) {
+    if (key.startsWith('aws:'))
+      throw new S3Error('InvalidTag', 'System tags cannot be added/updated by requester', { TagKey: key });
     if (key.length < 1 || key.length > 128 || !tagCharacters.test(key))
       throw new S3Error('InvalidTag', 'The TagKey you have provided is invalid', { TagKey: key });
     if (value.length > 256 || !tagCharacters.test(value))

@@ -3,6 +3,7 @@ import type { OpenedObject, OpenObject } from '../engine/engine.ts';
 import { parseRange, parseReadConditions } from './conditions.ts';
 import { renderChecksum, renderVersionHeaders } from './object-headers.ts';
 import type { ObjectCall } from './operation.ts';
+import { parsePartNumber } from './part-number.ts';
 import { S3Error } from './s3-error.ts';
 import { isVersioned, parseVersionId } from './version-id.ts';
 
@@ -28,7 +29,8 @@ export async function openForRead(
 
 function parseOpenRequest(call: ObjectCall): OpenObject {
   const range = parseRange(call.headers.range);
-  const partNumber = parsePartNumber(call.query.get('partNumber'));
+  const partNumberText = call.query.get('partNumber');
+  const partNumber = partNumberText === undefined ? undefined : parsePartNumber(partNumberText);
   if (call.headers.range !== undefined && partNumber !== undefined) {
     throw new S3Error('InvalidRequest', 'Cannot specify both Range header and partNumber query parameter');
   }
@@ -41,18 +43,6 @@ function parseOpenRequest(call: ObjectCall): OpenObject {
     ...(range && { range }),
     ...(partNumber !== undefined && { partNumber }),
   };
-}
-
-function parsePartNumber(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  const number = /^\d{1,6}$/.test(text) ? Number(text) : 0;
-  if (number < 1 || number > 10_000) {
-    throw new S3Error('InvalidArgument', 'Part number must be an integer between 1 and 10000, inclusive', {
-      ArgumentName: 'partNumber',
-      ArgumentValue: text,
-    });
-  }
-  return number;
 }
 
 function contentRange({ offset, length, version }: OpenedObject): string {
@@ -95,7 +85,7 @@ function renderReadChecksum(
   const { checksum, parts, sizeBytes } = object.version;
   if (!checksum) return {};
   if (partNumber !== undefined && parts.length > 0) {
-    const value = parts[partNumber - 1]?.checksum;
+    const value = parts.find((part) => part.partNumber === partNumber)?.checksum;
     return value === undefined ? {} : { [checksumHeader(checksum.algorithm)]: value };
   }
   return object.length === sizeBytes ? renderChecksum(checksum) : {};

@@ -41,5 +41,6 @@ function collectValues(rawHeaders: readonly string[], names: readonly string[]):
 /** Not String.trim() or \s: in Latin-1 they would eat the byte 0xA0 of a UTF-8 sequence. */
 function trim(value: string): string {
   if (!value.includes(' ') && !value.includes('\t')) return value;
-  return value.replace(/^[ \t]+|[ \t]+$/g, '').replace(/[ \t]+/g, ' ');
+  const single = value.replace(/[ \t]+/g, ' ');
+  return single.slice(Number(single.startsWith(' ')), single.endsWith(' ') ? -1 : undefined);
 }

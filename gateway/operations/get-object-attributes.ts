@@ -45,14 +45,9 @@ export const getObjectAttributes = objectOperation({
 
 /** Names between commas; AWS overlooks commas at the end, but not an empty name before a name. */
 function parseAttributeNames(header: string | undefined): ReadonlySet<string> {
-  const names =
-    header === ''
-      ? ['']
-      : (header ?? '')
-          .replace(/,+$/, '')
-          .split(',')
-          .map((name) => name.trim());
-  if (header === undefined || /^,+$/.test(header)) {
+  const names = header?.split(',').map((name) => name.trim()) ?? [];
+  if (header !== '') while (names.at(-1) === '') names.pop();
+  if (names.length === 0) {
     throw new S3Error(
       'InvalidRequest',
       'The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty',

@@ -1,3 +1,4 @@
+import { releaseEach } from '../../core/release-memory.ts';
 import { objectOperation } from '../operation.ts';
 import { openForRead } from '../read-object.ts';
 
@@ -6,6 +7,6 @@ export const getObject = objectOperation({
   method: 'GET',
   async handle(call) {
     const { object, status, headers } = await openForRead(call);
-    return { status, headers, body: object.read(call.signal) };
+    return { status, headers, body: releaseEach(object.read(call.signal)) };
   },
 });

@@ -36,7 +36,7 @@ export const listObjectsV2 = bucketOperation({
       textElement('Delimiter', range.delimiter && encoding.write(range.delimiter)),
       textElement('EncodingType', encoding.name),
       textElement('IsTruncated', page.isTruncated),
-      ...page.objects.map((object) => renderContents(object, encoding, accounts)),
+      ...page.objects.map((object) => renderContents(object, encoding, fetchesOwner ? accounts : undefined)),
       ...renderCommonPrefixes(page.commonPrefixes, encoding),
     );
     return { status: 200, headers: { 'content-type': 'application/xml', 'x-amz-bucket-region': bucket.region }, body };

@@ -34,8 +34,7 @@ export const listParts = objectOperation({
       textElement('PartNumberMarker', after),
       textElement('NextPartNumberMarker', parts.at(-1)?.partNumber ?? after),
       textElement('MaxParts', limit),
-      // An empty page that was asked for has nothing to go on from.
-      textElement('IsTruncated', isTruncated && limit > 0),
+      textElement('IsTruncated', isTruncated),
       textElement('ChecksumAlgorithm', upload.checksumAlgorithm),
       textElement('ChecksumType', upload.checksumType),
       ...listed,

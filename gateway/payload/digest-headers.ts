@@ -67,8 +67,9 @@ function parseMd5(value: string | undefined): string | undefined {
 /** The algorithms whose values the trailers will bring. Like AWS, commas at the end are nothing, elsewhere a mistake. */
 function parseTrailerNames(value: string | string[] | undefined): ChecksumAlgorithm[] {
   if (value === undefined) return [];
-  const list = String(value).trim().replace(/,+$/, '').toLowerCase();
-  return list.split(',').map((item) => {
+  const items = String(value).trim().toLowerCase().split(',');
+  while (items.length > 1 && items.at(-1) === '') items.pop();
+  return items.map((item) => {
     const found = checksumAlgorithms.find((algorithm) => checksumHeader(algorithm) === item.trim());
     if (!found) throw invalid('The value specified in the x-amz-trailer header is not supported');
     return found;

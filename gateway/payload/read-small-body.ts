@@ -7,7 +7,7 @@ import { S3Error } from '../s3-error.ts';
 
 /**
  * Reads a whole body that holds a document, and verifies every digest that was declared for it.
- * @throws S3Error EntityTooLarge beyond `maxBytes`, which is also the most that is ever held; XAmzContentSHA256Mismatch,
+ * @throws S3Error MaxMessageLengthExceeded beyond `maxBytes`, which is also the most that is ever held; XAmzContentSHA256Mismatch,
  *   BadDigest, and what reading a payload throws
  */
 export async function readSmallBody(payload: Payload, maxBytes: number): Promise<Uint8Array> {
@@ -39,7 +39,7 @@ function check(digest: string, expected: string, actual: string): void {
 }
 
 function tooLarge(sizeBytes: number, maxBytes: number): S3Error {
-  return new S3Error('EntityTooLarge', undefined, {
+  return new S3Error('MaxMessageLengthExceeded', undefined, {
     ProposedSize: String(sizeBytes),
     MaxSizeAllowed: String(maxBytes),
   });

@@ -30,8 +30,8 @@ export interface KeyPage<Row> {
 }
 
 /**
- * Where a listing starts that goes on after a marker. With `skipsPrefix`, a common prefix that the marker rolls up into counts
- * as given.
+ * Where a listing starts that goes on after a marker. With `skipsPrefix`, a common prefix that the marker rolls up
+ * into counts as given.
  */
 export function positionAfterMarker(query: PageQuery, marker: KeyPosition, skipsPrefix: boolean): KeyPosition {
   const prefix = query.prefix ?? '';
@@ -44,8 +44,8 @@ export function positionAfterMarker(query: PageQuery, marker: KeyPosition, skips
 }
 
 /**
- * Reads one page of a listing. Rows are read in runs that grow while no common prefix turns up; a common prefix costs one
- * seek, past all that lies beneath it.
+ * Reads one page of a listing. Rows are read in runs that grow while no common prefix turns up; a common prefix costs
+ * one seek, past all that lies beneath it.
  */
 export function readKeyPage<Row>(source: KeyRows<Row>, query: PageQuery, start: KeyPosition): KeyPage<Row> {
   const { delimiter, limit } = query;

@@ -161,8 +161,9 @@ function readRanked<Row>(
 }
 
 /**
- * Where a listing starts that goes on after a key, or after one row of it. When that row is gone meanwhile, as for a client that
- * deletes each page before it asks for the next, it starts with the key's first row: to repeat is better than to skip.
+ * Where a listing starts that goes on after a key, or after one row of it. When that row is gone meanwhile, as for a
+ * client that deletes each page before it asks for the next, it starts with the key's first row: to repeat is better
+ * than to skip.
  */
 function startAfterMarkers(
   query: VersionQuery | UploadQuery,

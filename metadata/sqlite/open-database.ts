@@ -8,8 +8,9 @@ const cacheKib = 64 * 1024;
 const checkpointPages = 16_000;
 
 /**
- * Opens or creates the database file, durable at each commit, and brings its schema up to date. The folder must exist.
- * The file stays locked against other processes until it is closed, since the store keeps parts of it in memory.
+ * Opens or creates the database file, durable at each commit, and brings its schema up to date. The folder must
+ * exist. The file stays locked against other processes until it is closed, since the store keeps parts of it in
+ * memory.
  *
  * @throws Error when it is in use, of a newer version, or no metadata database
  */

@@ -4,8 +4,8 @@ import type { Database } from 'better-sqlite3';
 const applicationId = 0x48464d44;
 
 /**
- * The schema as a list of steps; a database at `user_version` n has had the first n. A step that was released is never
- * edited: a change is a new step. docs/metadata-schema.md explains the tables.
+ * The schema as a list of steps; a database at `user_version` n has had the first n. A step that was released is
+ * never edited: a change is a new step. docs/metadata-schema.md explains the tables.
  */
 export const migrations: readonly string[] = [
   `

@@ -84,10 +84,11 @@ export class StripeTable {
   }
 
   /**
-   * Registers new stripes, and lets the row `ownerId` (of a version or an upload) refer to all stripes that the extents lie in.
-   * A new stripe in which no extent lies starts as freed, so that it is collected.
+   * Registers new stripes, and lets the row `ownerId` (of a version or an upload) refer to all stripes that the
+   * extents lie in. A new stripe in which no extent lies starts as freed, so that it is collected.
    *
-   * @throws Failure `stripe-missing` when a new stripe was registered before, along with another object in it, and freed
+   * @throws Failure `stripe-missing` when a new stripe was registered before, along with another object in it, and
+   *   freed
    */
   register(stripes: readonly NewStripe[], extents: readonly Extent[], ownerId: number): void {
     const referred = stripesOf(extents);

@@ -29,8 +29,8 @@ const allParts = 10_000;
 const maxForgottenAtOnce = 1000;
 
 /**
- * Multipart uploads and their parts. The number of an upload's row becomes that of the version it turns into, so the references of
- * its parts to stripes need not move when it completes.
+ * Multipart uploads and their parts. The number of an upload's row becomes that of the version it turns into, so the
+ * references of its parts to stripes need not move when it completes.
  */
 export class UploadVerbs {
   readonly #names: NameTable;

@@ -9,8 +9,8 @@ const seqBytes = 8;
 const form = /^[\w-]{32}$/;
 
 /**
- * A version id for the version numbered `seq`: 8 bytes of number and 16 random ones in base64url, 32 characters. To clients
- * it is opaque; the store finds the version from it in one seek.
+ * A version id for the version numbered `seq`: 8 bytes of number and 16 random ones in base64url, 32 characters. To
+ * clients it is opaque; the store finds the version from it in one seek.
  */
 export function makeVersionId(seq: number): VersionId {
   const bytes = Buffer.allocUnsafe(idBytes);

@@ -27,6 +27,7 @@ export class VersionTable {
     const { db } = parts;
     this.#tally = parts.tally;
     this.#stripes = parts.stripes;
+    // `+?` keeps SQLite from planning anew at each call: see docs/metadata-schema.md.
     const select = (index: string, condition: string) => `
       SELECT ${versionColumns} FROM versions INDEXED BY ${index} WHERE bucket_id = +? AND key = +? ${condition}`;
     this.#findLatest = db.prepare(select('versions_by_key', 'ORDER BY seq DESC LIMIT 1'));
@@ -52,8 +53,8 @@ export class VersionTable {
   }
 
   /**
-   * Makes room for a new latest version, as the bucket's versioning has it: `latest`, the one until now, becomes an older
-   * one, and the `null` version goes if the new one is to take its place.
+   * Makes room for a new latest version, as the bucket's versioning has it: `latest`, the one until now, becomes an
+   * older one, and the `null` version goes if the new one is to take its place.
    */
   makeWay(bucket: Bucket, key: string, latest: VersionRow | undefined): void {
     const replaced = bucket.versioning === 'enabled' ? undefined : this.#findNull(bucket, key, latest);

@@ -68,8 +68,8 @@ export class VersionVerbs {
   }
 
   /**
-   * Adds the row of an object version, in place of what it replaces. Row `id` must refer to the stripes of `extents` already, so that
-   * stripes that it shares with what it replaces stay live throughout.
+   * Adds the row of an object version, in place of what it replaces. Row `id` must refer to the stripes of `extents`
+   * already, so that stripes that it shares with what it replaces stay live throughout.
    */
   addObject(
     bucket: Bucket,

@@ -71,3 +71,10 @@ test('a late fault of ours is thrown on to the server', async () => {
   reject(fault);
   await assert.rejects(next(), fault);
 });
+
+test('a late fault of ours does no harm when the client went away', async () => {
+  const { reject } = await startLate();
+  reject(new TypeError('a bug'));
+  // An unhandled rejection would fail this test.
+  await turn();
+});

@@ -52,7 +52,10 @@ export function createSignedFetch(endpoint: string, key: Key, region: string): S
               status: answer.statusCode ?? 0,
               headers: toHeaders(answer.headers),
               body: whole,
-              text: whole.toString(),
+              // Decoded only where it is looked at: for a long body that takes longer than to receive it.
+              get text() {
+                return whole.toString();
+              },
             });
           });
         },

@@ -8,8 +8,8 @@ import { testUploads } from './upload-conformance.ts';
 import { testVersions } from './version-conformance.ts';
 
 /**
- * What every `MetadataStore` must do. `make` gives a new and empty store each time; `modelRuns` is how many random walks
- * are compared with the model.
+ * What every `MetadataStore` must do. `make` gives a new and empty store each time; `modelRuns` is how many random
+ * walks are compared with the model.
  */
 export function testMetadataStore(name: string, make: MakeStore, { modelRuns }: { modelRuns: number }): void {
   describe(`metadata store: ${name}`, () => {

@@ -66,7 +66,7 @@ test('a document over the limit is refused, by its length before it is read', as
     yield Buffer.from(document);
   };
   await assert.rejects(readSmallBody(open(length, undefined, body()), 8), {
-    code: 'EntityTooLarge',
+    code: 'MaxMessageLengthExceeded',
     extra: { ProposedSize: '9', MaxSizeAllowed: '8' },
   });
   assert.equal(asked, false);
@@ -82,7 +82,7 @@ test('a document without a length is cut off at the limit', async () => {
     }
   };
   const payload = open({ 'transfer-encoding': 'chunked' }, undefined, endless());
-  await assert.rejects(readSmallBody(payload, 5000), { code: 'EntityTooLarge' });
+  await assert.rejects(readSmallBody(payload, 5000), { code: 'MaxMessageLengthExceeded' });
   assert.equal(yielded, 6000);
 });
 
