@@ -4,7 +4,7 @@ import type { Server } from 'node:http';
 import { type AddressInfo, isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '../core/clock.ts';
-import { type Config, defaultProviderCount, type ListenAddress } from '../core/config.ts';
+import { type Config, defaultProviderCount, defaultReserveBytes, type ListenAddress } from '../core/config.ts';
 import type { Log } from '../core/log.ts';
 import { Metrics } from '../core/metrics.ts';
 import type { Profile, ProviderId } from '../core/model.ts';
@@ -106,8 +106,8 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
 async function openFleet({ config, log, wrapProvider }: GatewayParts, metrics: Metrics): Promise<Fleet> {
   const health = new ProviderHealth({ clock: systemClock, suspectMs: config.limits.suspectMs });
   const members: FleetMember[] = [];
-  for (const { id, path, weight } of config.providers ?? defaultProviders(config.dataDir)) {
-    const provider = await openDirectoryProvider({ id: id as ProviderId, path });
+  for (const { id, path, weight, reserveBytes } of config.providers ?? defaultProviders(config.dataDir)) {
+    const provider = await openDirectoryProvider({ id: id as ProviderId, path, reserveBytes });
     // From the inside out: faults (in tests), then the deadline, then what counts and judges the outcome.
     const faulty = wrapProvider?.(provider) ?? provider;
     const bounded = withDeadline(faulty, { timeoutMs: config.limits.providerTimeoutMs });
@@ -117,10 +117,16 @@ async function openFleet({ config, log, wrapProvider }: GatewayParts, metrics: M
   return new Fleet({ members, health });
 }
 
-function defaultProviders(dataDir: string): { id: string; path: string; weight: number }[] {
+function defaultProviders(dataDir: string): NonNullable<Config['providers']> {
   return Array.from({ length: defaultProviderCount }, (_, index) => {
     const id = `p${index + 1}`;
-    return { id, path: join(dataDir, 'providers', id), weight: 1 };
+    return {
+      id,
+      kind: 'directory',
+      path: join(dataDir, 'providers', id),
+      weight: 1,
+      reserveBytes: defaultReserveBytes,
+    };
   });
 }
 

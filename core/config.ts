@@ -40,11 +40,16 @@ const account = z.strictObject({
   accessKeys: z.array(accessKey).min(1),
 });
 
+/** Also for the default providers, which share a disk with the metadata. */
+export const defaultReserveBytes = 256 * mebibyte;
+
 const provider = z.strictObject({
   id: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be lower-case letters, digits and dashes'),
   kind: z.literal('directory'),
   path: z.string().min(1),
   weight: z.number().positive().default(1),
+  /** Free space of the file system that new shards leave alone, for deletes and for the metadata beside them. */
+  reserveBytes: z.int().min(0).default(defaultReserveBytes),
 });
 
 const profile = z.strictObject({ k: z.int().min(1).max(32), m: z.int().min(0).max(16) }).default({ k: 4, m: 2 });
