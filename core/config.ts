@@ -83,6 +83,8 @@ const limits = z
       .int()
       .min(60_000)
       .default(24 * 3_600_000),
+    /** How long a stripe stays readable after its last reference went; then its shards are deleted. */
+    freedGraceMs: z.int().min(0).default(30_000),
   })
   .prefault({});
 
