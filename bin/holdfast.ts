@@ -1,7 +1,12 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
 import { ConfigError } from '../core/config.ts';
 import { runGateway } from './run-gateway.ts';
+
+// Under load V8 lets its young generation grow to what a process may hold in all; bulk bytes are pooled or freed by hand,
+// and a small young generation serves the rest as fast (docs/performance.md).
+setFlagsFromString('--semi-space-growth-factor=1');
 
 const usage = `usage: holdfast gateway [--config FILE]
 

@@ -1,6 +1,7 @@
 import { Failure, isFailure } from '../core/failure.ts';
 import type { Checksum, ChecksumAlgorithm, ObjectAttributes, ObjectVersion, StoredContent } from '../core/model.ts';
 import type { Payload } from '../core/payload.ts';
+import { releaseEach } from '../core/release-memory.ts';
 import type { PutVersion } from '../metadata/metadata-store.ts';
 import { PayloadDigester, type PayloadDigests } from './digest-payload.ts';
 import type { CopiedObject, CopyObject, CopySource } from './engine.ts';
@@ -63,7 +64,7 @@ export async function digestExtents(
   signal: AbortSignal,
 ): Promise<PayloadDigests> {
   const digester = new PayloadDigester({ sha256: false, checksumAlgorithm });
-  for await (const chunk of readExtents(parts, extents, signal)) digester.update(chunk);
+  for await (const chunk of releaseEach(readExtents(parts, extents, signal))) digester.update(chunk);
   return digester.finish();
 }
 
@@ -107,7 +108,7 @@ async function copyVersion(
     return parts.metadata.putVersion({ ...write, modifiedAtMs, content: content(digests?.checksum), stripes: [] });
   }
   const payload: Payload = {
-    bytes: readExtents(parts, extents, signal),
+    bytes: releaseEach(readExtents(parts, extents, signal)),
     sizeBytes,
     checksumAlgorithm,
     declaredDigests: () => ({}),

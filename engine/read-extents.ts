@@ -29,7 +29,7 @@ interface RowJob {
 /**
  * The verified bytes of extents, in order. Reads only the blocks that they touch; the next row is read while the
  * consumer takes this one, where memory allows. The stripes stay pinned until the end. Chunks belong to the consumer,
- * and their memory counts against the read budget until it asks for the next one.
+ * each a buffer of its own, and count against the read budget until it asks for the next one.
  *
  * @throws Failure `too-few-shards`, `overloaded`, `stripe-missing`; the signal's reason
  */
@@ -109,7 +109,7 @@ function* cutChunks({ slice, firstIndex, lease }: RowJob, blocks: readonly Uint8
   for (const [at, block] of blocks.entries()) {
     lease.shrink(leftBytes);
     const blockStart = (firstIndex + at) * slice.stripe.blockBytes;
-    yield block.subarray(Math.max(slice.from - blockStart, 0), slice.to - blockStart);
     leftBytes -= block.length;
+    yield block.subarray(Math.max(slice.from - blockStart, 0), slice.to - blockStart);
   }
 }

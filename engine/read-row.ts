@@ -2,6 +2,7 @@ import { AbortScope } from '../core/abort.ts';
 import { Failure } from '../core/failure.ts';
 import type { Metrics } from '../core/metrics.ts';
 import type { PlacedShard, Stripe } from '../core/model.ts';
+import { releaseMemory } from '../core/release-memory.ts';
 import type { ErasureCodec } from '../erasure/erasure-codec.ts';
 import { storedBlockBytes } from '../erasure/geometry.ts';
 import type { BlockReader } from './block-reader.ts';
@@ -153,6 +154,7 @@ class RowRead {
         this.#blocks[index] = rebuilt[at]?.subarray(0, storedBlockBytes(stripe, index, row));
       }
       this.#parts.metrics.blocksRebuilt.inc(missing.length);
+      for (const [index, block] of this.#blocks.entries()) if (block && !wanted.includes(index)) releaseMemory(block);
     }
     return wanted.map((index) => this.#blocks[index] as Uint8Array);
   }

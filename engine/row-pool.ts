@@ -7,18 +7,29 @@ export interface RowCut {
   readonly blockBytes: number;
 }
 
+/** What lay idle for so long is given up. */
+const idleMs = 1_000;
+
 /**
  * Buffers for rows on their way to providers, under a budget, and used again, so that uploads neither hold more than
- * the budget nor leave work for the garbage collector. Idle buffers and those in use together stay within the budget.
+ * the budget nor leave work for the garbage collector. Idle buffers and those in use together stay within the budget;
+ * what was not needed for a second is given up, so that reads can have the memory after a burst of uploads.
  */
 export class RowPool {
   readonly #budget: ByteBudget;
   /** Idle buffers by size; the size that was touched longest ago comes first. */
   readonly #idle = new Map<number, Uint8Array[]>();
   #idleBytes = 0;
+  /** The least that was idle at any moment since the last sweep: so much nobody needed. */
+  #spareBytes = 0;
+  #sweep: NodeJS.Timeout | undefined;
 
   constructor(budget: ByteBudget) {
     this.#budget = budget;
+  }
+
+  get idleBytes(): number {
+    return this.#idleBytes;
   }
 
   /**
@@ -36,30 +47,36 @@ export class RowPool {
     const buffer = this.#idle.get(bytes)?.pop();
     if (buffer !== undefined) {
       this.#idleBytes -= bytes;
+      this.#spareBytes = Math.min(this.#spareBytes, this.#idleBytes);
       return buffer;
     }
-    this.#makeRoom();
+    this.#shrinkIdle(this.#budget.capacityBytes - this.#budget.takenBytes);
     return Buffer.allocUnsafeSlow(bytes);
   }
 
   #put(buffer: Uint8Array): void {
-    // After a rush, what was idle serves reads better than rows that may not come.
-    if (this.#budget.takenBytes === rowBytesOf(buffer)) this.#clear();
     const buffers = this.#idle.get(buffer.length) ?? [];
     this.#idle.delete(buffer.length);
     this.#idle.set(buffer.length, buffers);
     buffers.push(buffer);
     this.#idleBytes += buffer.length;
+    this.#sweep ??= setTimeout(() => this.#giveUpSpare(), idleMs).unref();
   }
 
-  #makeRoom(): void {
+  #giveUpSpare(): void {
+    this.#sweep = undefined;
+    this.#shrinkIdle(this.#idleBytes - this.#spareBytes);
+    this.#spareBytes = this.#idleBytes;
+    if (this.#idleBytes > 0) this.#sweep = setTimeout(() => this.#giveUpSpare(), idleMs).unref();
+  }
+
+  #shrinkIdle(maxBytes: number): void {
     for (const [bytes, buffers] of this.#idle) {
-      while (this.#budget.takenBytes + this.#idleBytes > this.#budget.capacityBytes && buffers.pop() !== undefined) {
-        this.#idleBytes -= bytes;
-      }
-      if (buffers.length > 0) return;
+      while (this.#idleBytes > maxBytes && buffers.pop() !== undefined) this.#idleBytes -= bytes;
+      if (buffers.length > 0) break;
       this.#idle.delete(bytes);
     }
+    this.#spareBytes = Math.min(this.#spareBytes, this.#idleBytes);
   }
 }
 

@@ -29,8 +29,9 @@ export function createHttpServer(parts: HttpServerParts): Server {
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
+  const exchangeParts = { ...parts, isStopping: () => !server.listening };
   app.use((message: IncomingMessage, response: ServerResponse) => {
-    void new Exchange(parts, message, response).run();
+    void new Exchange(exchangeParts, message, response).run();
   });
   const server = createServer(
     {
@@ -43,6 +44,8 @@ export function createHttpServer(parts: HttpServerParts): Server {
     },
     app,
   );
+  // Each request under way listens for the end of its connection, and a client may pipeline many.
+  server.on('connection', (socket) => socket.setMaxListeners(0));
   server.on('checkContinue', (message, response) => {
     awaitingContinue.add(message);
     app(message, response);
@@ -53,9 +56,13 @@ export function createHttpServer(parts: HttpServerParts): Server {
   return server;
 }
 
+interface ExchangeParts extends HttpServerParts {
+  readonly isStopping: () => boolean;
+}
+
 /** One request and its answer. */
 class Exchange {
-  readonly #parts: HttpServerParts;
+  readonly #parts: ExchangeParts;
   readonly #message: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #requestId = createRequestId();
@@ -65,8 +72,9 @@ class Exchange {
   readonly #chunks = this.#body();
   #operation = 'Unknown';
   #code = '';
+  #isFinished = false;
 
-  constructor(parts: HttpServerParts, message: IncomingMessage, response: ServerResponse) {
+  constructor(parts: ExchangeParts, message: IncomingMessage, response: ServerResponse) {
     this.#parts = parts;
     this.#message = message;
     this.#response = response;
@@ -75,7 +83,9 @@ class Exchange {
   async run(): Promise<void> {
     const { metrics } = this.#parts;
     metrics.requestsInFlight.inc();
-    this.#response.once('close', () => this.#finish());
+    this.#response.once('close', this.#finish);
+    // An answer that still waits for its turn on a pipelined connection is not told when that connection goes.
+    this.#message.socket.once('close', this.#finish);
     this.#response.on('error', () => this.#gone.abort());
     try {
       await this.#send(await this.#handle());
@@ -138,8 +148,15 @@ class Exchange {
 
   /** Until the kernel has the bytes: whoever made the chunk may use its memory again when it is asked for the next one. */
   #write(chunk: Uint8Array): Promise<void> {
+    const { signal } = this.#gone;
     return new Promise((resolve, reject) => {
-      this.#response.write(chunk, (error) => (error ? reject(error) : resolve()));
+      const giveUp = (): void => reject(signal.reason);
+      signal.addEventListener('abort', giveUp, { once: true });
+      this.#response.write(chunk, (error) => {
+        signal.removeEventListener('abort', giveUp);
+        if (error) reject(error);
+        else resolve();
+      });
     });
   }
 
@@ -153,6 +170,8 @@ class Exchange {
       const value = headers[name];
       if (value !== undefined) response.setHeader(name, value);
     }
+    // Node closes what is idle when it stops, but would let a client that is busy go on for ever.
+    if (this.#parts.isStopping()) response.setHeader('connection', 'close');
     if (awaitingContinue.has(this.#message)) answerWithoutBody(this.#message, response);
   }
 
@@ -210,7 +229,11 @@ class Exchange {
     }
   }
 
-  #finish(): void {
+  /** Once, when the answer is out or the connection gone, whichever is told first. */
+  readonly #finish = (): void => {
+    if (this.#isFinished) return;
+    this.#isFinished = true;
+    this.#message.socket.off('close', this.#finish);
     if (this.#response.writableFinished) void this.#dropRest();
     else this.#gone.abort();
     const { metrics, log } = this.#parts;
@@ -223,7 +246,7 @@ class Exchange {
       { requestId: this.#requestId, operation, status: this.#response.statusCode, code: this.#code, seconds },
       'request',
     );
-  }
+  };
 }
 
 /** What is not HTTP, or too large a head, never reaches a handler; it gets S3's XML all the same. */

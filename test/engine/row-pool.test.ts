@@ -68,6 +68,32 @@ describe('rows', () => {
     assert.equal(budget.takenBytes, 2 * rowBufferBytes(cut));
   });
 
+  it('that nobody needed for a second are given up, and no others', async (context) => {
+    context.mock.timers.enable({ apis: ['setTimeout'] });
+    const bytes = rowBufferBytes(cut);
+    const [one, two] = await Promise.all([pool.lease(cut, never), pool.lease(cut, never)]);
+    one.release();
+    two.release();
+    assert.equal(pool.idleBytes, 2 * bytes);
+    context.mock.timers.tick(1000);
+    assert.equal(pool.idleBytes, 2 * bytes, 'they were in use in this second');
+    const row = await pool.lease(cut, never);
+    row.release();
+    context.mock.timers.tick(1000);
+    assert.equal(pool.idleBytes, bytes, 'one was enough in this second');
+    context.mock.timers.tick(1000);
+    assert.equal(pool.idleBytes, 0);
+  });
+
+  it('that lie idle make room for those of another size', async () => {
+    const large = { k: 4, m: 2, blockBytes: 8192 };
+    const rows = await Promise.all([pool.lease(cut, never), pool.lease(cut, never)]);
+    for (const row of rows) row.release();
+    const row = await pool.lease(large, never);
+    assert.ok(pool.idleBytes + budget.takenBytes <= budget.capacityBytes);
+    row.release();
+  });
+
   it('come in sizes that are at most a fifth too large', () => {
     const property = fc.property(
       fc.integer({ min: 1, max: 32 }),

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-const program = fileURLToPath(new URL('../../bin/holdfast.ts', import.meta.url));
+const project = fileURLToPath(new URL('../..', import.meta.url));
 const startTimeoutMs = 30_000;
 const stopTimeoutMs = 40_000;
 const pollMs = 10;
@@ -40,9 +40,8 @@ export interface GatewayProcess {
 
 export async function startGatewayProcess(options: GatewayProcessOptions = {}): Promise<GatewayProcess> {
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'holdfast-process-')));
-  const nodeArguments = ['--disable-warning=ExperimentalWarning', ...(options.nodeArguments ?? [])];
-  const child = spawn(process.execPath, [...nodeArguments, program, 'gateway'], {
-    cwd: dataDir,
+  const child = spawn(process.execPath, [...(options.nodeArguments ?? []), ...(await readStartArguments())], {
+    cwd: project,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       PATH: process.env.PATH,
@@ -78,6 +77,16 @@ export async function startGatewayProcess(options: GatewayProcessOptions = {}): 
     if (options.dataDir === undefined) await removeFolder(dataDir);
     throw error;
   }
+}
+
+/** What `npm start` passes to node, its flags among them, so that tests run what users run. */
+async function readStartArguments(): Promise<string[]> {
+  const { scripts } = JSON.parse(await readFile(join(project, 'package.json'), 'utf8')) as {
+    scripts: { start: string };
+  };
+  const [program, ...rest] = scripts.start.split(' ');
+  if (program !== 'node') throw new Error(`npm start runs ${program}, not node`);
+  return rest;
 }
 
 interface Output {
