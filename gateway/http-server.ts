@@ -44,8 +44,6 @@ export function createHttpServer(parts: HttpServerParts): Server {
     },
     app,
   );
-  // Each request under way listens for the end of its connection, and a client may pipeline many.
-  server.on('connection', (socket) => socket.setMaxListeners(0));
   server.on('checkContinue', (message, response) => {
     awaitingContinue.add(message);
     app(message, response);
@@ -72,7 +70,6 @@ class Exchange {
   readonly #chunks = this.#body();
   #operation = 'Unknown';
   #code = '';
-  #isFinished = false;
 
   constructor(parts: ExchangeParts, message: IncomingMessage, response: ServerResponse) {
     this.#parts = parts;
@@ -83,9 +80,7 @@ class Exchange {
   async run(): Promise<void> {
     const { metrics } = this.#parts;
     metrics.requestsInFlight.inc();
-    this.#response.once('close', this.#finish);
-    // An answer that still waits for its turn on a pipelined connection is not told when that connection goes.
-    this.#message.socket.once('close', this.#finish);
+    this.#response.once('close', () => this.#finish());
     this.#response.on('error', () => this.#gone.abort());
     try {
       await this.#send(await this.#handle());
@@ -229,11 +224,7 @@ class Exchange {
     }
   }
 
-  /** Once, when the answer is out or the connection gone, whichever is told first. */
-  readonly #finish = (): void => {
-    if (this.#isFinished) return;
-    this.#isFinished = true;
-    this.#message.socket.off('close', this.#finish);
+  #finish(): void {
     if (this.#response.writableFinished) void this.#dropRest();
     else this.#gone.abort();
     const { metrics, log } = this.#parts;
@@ -246,7 +237,7 @@ class Exchange {
       { requestId: this.#requestId, operation, status: this.#response.statusCode, code: this.#code, seconds },
       'request',
     );
-  };
+  }
 }
 
 /** What is not HTTP, or too large a head, never reaches a handler; it gets S3's XML all the same. */

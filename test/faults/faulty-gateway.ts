@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { createFaultyProvider, type FaultPlan } from '../../placement/providers/faulty-provider.ts';
+import { startGateway, type TestGateway, type TestGatewayOptions } from '../harness/gateway.ts';
+import { assertOk, assertS3Error } from '../harness/s3-assertions.ts';
+import { providerIds } from '../harness/shard-files.ts';
+import type { SignedAnswer } from '../harness/signed-fetch.ts';
+
+export const KiB = 1024;
+export const MiB = 1024 * KiB;
+
+/** One block of one shard; all shards of one stripe; two stripes of several rows. */
+export const objectSizes = { small: 10 * KiB, middle: MiB, long: 20 * MiB } as const;
+export const bucket = 'faults';
+
+export type ProviderName = (typeof providerIds)[number];
+
+/** A gateway whose six providers fail on demand, with a bucket. */
+export interface FaultyGateway extends TestGateway {
+  faultsOf(id: ProviderName): FaultPlan;
+  /** All providers are well again. */
+  heal(): void;
+  put(key: string, bytes: Uint8Array): Promise<SignedAnswer>;
+  get(key: string): Promise<SignedAnswer>;
+  /** Asserts that GET returns exactly these bytes. */
+  assertHolds(key: string, bytes: Buffer, what?: string): Promise<void>;
+  /** Asserts a clean 503: whole, XML, and nothing of the object. */
+  assertUnavailable(key: string): Promise<void>;
+}
+
+export async function startFaultyGateway(
+  limits: Record<string, number> = {},
+  options: TestGatewayOptions = {},
+): Promise<FaultyGateway> {
+  const plans = new Map<string, FaultPlan>();
+  const gateway = await startGateway({
+    ...options,
+    config: { limits: { suspectMs: 0, hedgeMs: 50, providerTimeoutMs: 1000, ...limits } },
+    wrapProvider: (provider) => {
+      const faulty = createFaultyProvider(provider);
+      plans.set(provider.id, faulty.faults);
+      return faulty;
+    },
+  });
+  if (options.dataDir === undefined) assertOk(await gateway.fetchSigned('PUT', `/${bucket}`));
+  const get = (key: string): Promise<SignedAnswer> => gateway.fetchSigned('GET', `/${bucket}/${key}`);
+  return {
+    ...gateway,
+    faultsOf: (id) => plans.get(id) as FaultPlan,
+    heal: () => {
+      for (const plan of plans.values()) plan.clear();
+    },
+    put: (key, body) => gateway.fetchSigned('PUT', `/${bucket}/${key}`, { body }),
+    get,
+    async assertHolds(key, bytes, what = key) {
+      const answer = await get(key);
+      assertOk(answer);
+      assert.ok(bytes.equals(answer.body), `${what}: other bytes than were stored`);
+    },
+    async assertUnavailable(key) {
+      assertS3Error(await get(key), 503, 'ServiceUnavailable');
+    },
+  };
+}
+
+/** All ways to choose `count` of the six providers. */
+export function chooseProviders(count: number, from: readonly ProviderName[] = providerIds): ProviderName[][] {
+  if (count === 0) return [[]];
+  return from.flatMap((id, index) => chooseProviders(count - 1, from.slice(index + 1)).map((rest) => [id, ...rest]));
+}
