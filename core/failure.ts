@@ -34,6 +34,8 @@ export interface FailureDetails {
   /** No profile serves this storage class. */
   'profile-missing': { profileName: string };
   'object-too-large': { sizeBytes: number; maxBytes: number };
+  /** A copy in one request takes no more than this. */
+  'copy-source-too-large': { sizeBytes: number; maxBytes: number };
   /** Copying an object to itself without changing anything. */
   'copy-onto-itself': { bucket: string; key: string };
   /** Fewer than k good shards of a stripe could be read. */

@@ -19,7 +19,7 @@ const maxAttempts = 3;
  * for a checksum that the source does not have, and written only into another storage class. What the copy keeps of its
  * source: docs/decisions/0010-copies-share-stripes.md.
  *
- * @throws Failure `object-too-large`, `copy-onto-itself`, `precondition-failed`, and what `findObject` throws
+ * @throws Failure `copy-source-too-large`, `copy-onto-itself`, `precondition-failed`, and what `findObject` throws
  */
 export async function copyObject(parts: EngineParts, request: CopyObject, signal: AbortSignal): Promise<CopiedObject> {
   findProfile(parts, request.storageClass);
@@ -53,7 +53,7 @@ export async function retryCopy<T>(attempt: () => Promise<T>): Promise<T> {
 
 export function checkCopySize({ limits }: EngineParts, sizeBytes: number): void {
   const { maxPutBytes: maxBytes } = limits;
-  if (sizeBytes > maxBytes) throw new Failure('object-too-large', { sizeBytes, maxBytes });
+  if (sizeBytes > maxBytes) throw new Failure('copy-source-too-large', { sizeBytes, maxBytes });
 }
 
 /** Reads content through, for its digests alone. */

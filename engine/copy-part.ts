@@ -1,17 +1,18 @@
 import { Failure } from '../core/failure.ts';
-import type { ObjectVersion, Part } from '../core/model.ts';
+import type { ObjectVersion, Part, Upload } from '../core/model.ts';
 import { checkCopySize, digestExtents, openCopySource, retryCopy } from './copy-object.ts';
 import { cutExtents } from './cut-extents.ts';
+import type { PayloadDigests } from './digest-payload.ts';
 import type { CopiedPart, CopyPart } from './engine.ts';
 import type { EngineParts } from './engine-parts.ts';
 import { findUpload } from './find-upload.ts';
 import type { ByteSpan } from './resolve-range.ts';
 
 /**
- * Makes a part of bytes of another object. The part shares its stripes; the bytes are read through, since a part's ETag
- * is the MD5 of its bytes.
+ * Makes a part of bytes of another object. The part shares its stripes. A part's ETag is the MD5 of its bytes, so they
+ * are read through, unless the part is the whole source and the source's digests are those that the part needs.
  *
- * @throws Failure `upload-missing`, `range-not-satisfiable`, `object-too-large`, `precondition-failed`, and what
+ * @throws Failure `upload-missing`, `range-not-satisfiable`, `copy-source-too-large`, `precondition-failed`, and what
  *   `findObject` throws
  */
 export async function copyPart(parts: EngineParts, request: CopyPart, signal: AbortSignal): Promise<CopiedPart> {
@@ -22,13 +23,31 @@ export async function copyPart(parts: EngineParts, request: CopyPart, signal: Ab
     const { offset, length: sizeBytes } = resolveCopyRange(request.range, source);
     checkCopySize(parts, sizeBytes);
     const extents = cutExtents(source.extents, offset, sizeBytes);
-    const { etag, checksum } = await digestExtents(parts, extents, upload.checksumAlgorithm, signal);
+    const { etag, checksum } =
+      findKnownDigests(source, sizeBytes, upload) ??
+      (await digestExtents(parts, extents, upload.checksumAlgorithm, signal));
     const modifiedAtMs = parts.clock.now();
     const part: Part = { partNumber, modifiedAtMs, sizeBytes, etag, extents, ...(checksum && { checksum }) };
     await parts.metadata.putPart({ bucket, key, uploadId, part, stripes: [] });
     return { part, sourceVersionId: source.versionId };
   });
 }
+
+/** The digests of the source where they are the part's as well: of the same bytes, and by the same algorithms. */
+function findKnownDigests(
+  source: ObjectVersion,
+  sizeBytes: number,
+  { checksumAlgorithm }: Upload,
+): Pick<PayloadDigests, 'etag' | 'checksum'> | undefined {
+  if (sizeBytes !== source.sizeBytes || !plainMd5.test(source.etag)) return undefined;
+  if (checksumAlgorithm === undefined) return { etag: source.etag, checksum: undefined };
+  const { checksum } = source;
+  const isSame = checksum?.type === 'FULL_OBJECT' && checksum.algorithm === checksumAlgorithm;
+  return isSame ? { etag: source.etag, checksum } : undefined;
+}
+
+/** The ETag of an object that was uploaded in parts is no digest of its bytes, and bears a dash. */
+const plainMd5 = /^[0-9a-f]{32}$/;
 
 /** Unlike the range of a GET, that of a copy must lie wholly within the source. */
 function resolveCopyRange(range: CopyPart['range'], { sizeBytes }: ObjectVersion): ByteSpan {

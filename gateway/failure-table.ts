@@ -47,6 +47,11 @@ const table: Table = {
     }),
   'object-too-large': ({ sizeBytes, maxBytes }) =>
     new S3Error('EntityTooLarge', undefined, { ProposedSize: String(sizeBytes), MaxSizeAllowed: String(maxBytes) }),
+  'copy-source-too-large': ({ maxBytes }) =>
+    new S3Error(
+      'InvalidRequest',
+      `The specified copy source is larger than the maximum allowable size for a copy source: ${maxBytes}`,
+    ),
   'copy-onto-itself': () =>
     new S3Error(
       'InvalidRequest',

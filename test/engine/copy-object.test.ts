@@ -148,7 +148,7 @@ describe('copying an object', () => {
     }
     await uploads.complete({ ...target, parts }, never);
     const detail = { sizeBytes: 22 * MiB, maxBytes: 20 * MiB };
-    await assert.rejects(copy('long', 'copy'), failure('object-too-large', detail));
+    await assert.rejects(copy('long', 'copy'), failure('copy-source-too-large', detail));
   });
 
   it('looks again when the source is replaced in the middle', async () => {
