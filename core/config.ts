@@ -60,12 +60,12 @@ const limits = z
     writeBudgetBytes: z
       .int()
       .min(4 * mebibyte)
-      .default(64 * mebibyte),
+      .default(48 * mebibyte),
     /** Memory for rows of downloads on their way to clients; past it, downloads wait. */
     readBudgetBytes: z
       .int()
       .min(4 * mebibyte)
-      .default(64 * mebibyte),
+      .default(48 * mebibyte),
     /** How long a request waits for memory before 503 SlowDown. */
     budgetWaitMs: z.int().min(0).default(30_000),
     /** How long a call to a provider may take before another is asked in its place. */

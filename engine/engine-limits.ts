@@ -36,8 +36,8 @@ export interface EngineLimits {
 
 /** https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html for the sizes. */
 export const defaultLimits: EngineLimits = {
-  writeBudgetBytes: 64 * MiB,
-  readBudgetBytes: 64 * MiB,
+  writeBudgetBytes: 48 * MiB,
+  readBudgetBytes: 48 * MiB,
   budgetWaitMs: 20_000,
   digestCacheBytes: 8 * MiB,
   hedgeMs: 300,

@@ -3,7 +3,7 @@ import type { Log } from '../../core/log.ts';
 import { migrate } from './schema.ts';
 
 const lockWaitMs = 5000;
-const cacheKib = 64 * 1024;
+const cacheKib = 32 * 1024;
 /** 64 MiB of log between checkpoints: fewer of them, each writing a page once that changed many times. */
 const checkpointPages = 16_000;
 
