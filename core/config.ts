@@ -85,6 +85,8 @@ const limits = z
       .default(24 * 3_600_000),
     /** How long a stripe stays readable after its last reference went; then its shards are deleted. */
     freedGraceMs: z.int().min(0).default(30_000),
+    /** From one pass of upkeep over freed and degraded stripes to the next. */
+    upkeepIntervalMs: z.int().min(10).default(5_000),
   })
   .prefault({});
 

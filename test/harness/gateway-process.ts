@@ -36,6 +36,8 @@ export interface GatewayProcess {
   deleteProvider(id: string): Promise<void>;
   /** SIGTERM, as an init system would. @throws Error unless it drains and exits 0; its log is in the message */
   stop(): Promise<void>;
+  /** SIGKILL, as a crash would: nothing is drained or flushed. Resolves when the process is gone; the data stay. */
+  kill(): Promise<void>;
 }
 
 export async function startGatewayProcess(options: GatewayProcessOptions = {}): Promise<GatewayProcess> {
@@ -70,6 +72,11 @@ export async function startGatewayProcess(options: GatewayProcessOptions = {}): 
       async stop() {
         await stopChild(child, output);
         if (options.dataDir === undefined) await removeFolder(dataDir);
+      },
+      async kill() {
+        const exited = hasExited(child) ? undefined : once(child, 'exit');
+        child.kill('SIGKILL');
+        await exited;
       },
     };
   } catch (error) {

@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { silentLog } from '../../core/log.ts';
+import { Metrics } from '../../core/metrics.ts';
+import type { ProviderId } from '../../core/model.ts';
+import { createEngine } from '../../engine/create-engine.ts';
+import { createPackageCodec } from '../../erasure/package-codec.ts';
+import { openSqliteStore } from '../../metadata/sqlite/sqlite-store.ts';
+import { Fleet } from '../../placement/fleet.ts';
+import { ProviderHealth } from '../../placement/provider-health.ts';
+import { openDirectoryProvider } from '../../placement/providers/directory-provider.ts';
+import { listTemporaryFiles, providerIds, providerPath } from '../harness/shard-files.ts';
+import { auditStorage } from '../model/storage-audit.ts';
+import { plainBucket, versionedBucket } from './client.ts';
+
+const dayMs = 24 * 3_600_000;
+
+/**
+ * Lets upkeep loose on a data directory that no gateway uses, two days from now, and fails unless it then holds exactly
+ * what live objects and open uploads need.
+ */
+export async function inspectData(dataDir: string): Promise<{ readonly stripes: number; readonly shards: number }> {
+  assert.deepEqual(await listTemporaryFiles(dataDir), []);
+  const clock = { now: () => Date.now() + 2 * dayMs };
+  const metadata = await openSqliteStore({ path: join(dataDir, 'metadata.sqlite'), clock, log: silentLog });
+  try {
+    const providers = await Promise.all(
+      providerIds.map((id) => openDirectoryProvider({ id: id as ProviderId, path: providerPath(dataDir, id) })),
+    );
+    const health = new ProviderHealth({ clock, suspectMs: 0 });
+    const { upkeep } = createEngine({
+      metadata,
+      fleet: new Fleet({ members: providers.map((provider) => ({ provider, weight: 1 })), health }),
+      codec: await createPackageCodec(),
+      profiles: [{ name: 'STANDARD', k: 4, m: 2 }],
+      clock,
+      log: silentLog,
+      metrics: new Metrics(),
+    });
+    await upkeep.runOnce();
+    return await auditStorage({ metadata, providers, buckets: [plainBucket, versionedBucket] });
+  } finally {
+    await metadata.close();
+  }
+}
