@@ -1,5 +1,4 @@
 import { once } from 'node:events';
-import { mkdir } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import { type AddressInfo, isIPv6 } from 'node:net';
 import { join } from 'node:path';
@@ -23,6 +22,7 @@ import { openSqliteStore } from '../metadata/sqlite/sqlite-store.ts';
 import { Fleet, type FleetMember } from '../placement/fleet.ts';
 import { ProviderHealth } from '../placement/provider-health.ts';
 import { openDirectoryProvider } from '../placement/providers/directory-provider.ts';
+import { makeFolder } from '../placement/providers/durable-files.ts';
 import type { Provider } from '../placement/providers/provider.ts';
 import { withDeadline } from '../placement/providers/with-deadline.ts';
 import { withObservation } from '../placement/providers/with-observation.ts';
@@ -50,7 +50,7 @@ export interface Gateway {
 export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
   const { config, log, root } = parts;
   await using opened = new AsyncDisposableStack();
-  await mkdir(config.dataDir, { recursive: true });
+  await makeFolder(config.dataDir);
   const clock = systemClock;
   const metrics = new Metrics({ processMetrics: true });
   const profile: Profile = { name: 'STANDARD', ...config.profiles.STANDARD };

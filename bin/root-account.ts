@@ -1,8 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { chmod, mkdir, readFile } from 'node:fs/promises';
+import { chmod, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Config, ConfigError } from '../core/config.ts';
 import type { AccountWithKeys } from '../gateway/accounts.ts';
+import { makeFolder } from '../placement/providers/durable-files.ts';
 import { writeFileSafely } from './write-file-safely.ts';
 
 /** The account that needs no configuration file, and where its key came from. */
@@ -29,7 +30,7 @@ export async function loadRootAccount(config: Config): Promise<RootAccount> {
     accessKeyId: `HF${base32(randomBytes(18)).slice(0, 18)}`,
     secretAccessKey: randomBytes(30).toString('base64url'),
   };
-  await mkdir(config.dataDir, { recursive: true });
+  await makeFolder(config.dataDir);
   await writeFileSafely(keyPath, `${JSON.stringify(key, undefined, 2)}\n`, 0o600);
   return { account: describeRoot(key), source: 'generated', keyPath };
 }

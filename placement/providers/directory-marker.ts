@@ -1,7 +1,7 @@
-import { mkdir, readdir, readFile, rename } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { readdir, readFile, rename } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { ProviderId } from '../../core/model.ts';
-import { closeFile, hasErrorCode, openFile, syncFile, syncFolder, writeFully } from './durable-files.ts';
+import { closeFile, hasErrorCode, makeFolder, openFile, syncFile, syncFolder, writeFully } from './durable-files.ts';
 
 /**
  * The file `provider.json`, which says whose shards a directory keeps. It guards against two mistakes: a directory that
@@ -32,8 +32,7 @@ export async function checkMarker(path: string, id: ProviderId): Promise<void> {
  * @throws Error for a directory of another provider, and for one without a marker that holds something
  */
 export async function claimDirectory(path: string, id: ProviderId): Promise<void> {
-  const firstCreated = await mkdir(path, { recursive: true });
-  if (firstCreated !== undefined) await syncParents(path, firstCreated);
+  await makeFolder(path);
   try {
     await checkMarker(path, id);
   } catch (error) {
@@ -67,14 +66,5 @@ function parseMarker(text: string): { version: unknown; id: unknown } | undefine
     return { version: value.version, id: value.id };
   } catch {
     return undefined;
-  }
-}
-
-/** Makes the new folders from `firstCreated` down to `path` durable in their parents. */
-async function syncParents(path: string, firstCreated: string): Promise<void> {
-  const top = dirname(resolve(firstCreated));
-  for (let folder = dirname(resolve(path)); ; folder = dirname(folder)) {
-    await syncFolder(folder);
-    if (folder === top || folder === dirname(folder)) return;
   }
 }

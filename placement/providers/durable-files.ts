@@ -1,4 +1,6 @@
 import { close, fdatasync, fsync, open, read, writev } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { promisify } from 'node:util';
 
 /**
@@ -64,6 +66,17 @@ export async function syncFolder(path: string): Promise<void> {
     await syncAll(fd);
   } finally {
     closeFile(fd);
+  }
+}
+
+/** Makes a folder and those above it that are missing, durably. */
+export async function makeFolder(path: string): Promise<void> {
+  const firstCreated = await mkdir(path, { recursive: true });
+  if (firstCreated === undefined) return;
+  const top = dirname(resolve(firstCreated));
+  for (let folder = dirname(resolve(path)); ; folder = dirname(folder)) {
+    await syncFolder(folder);
+    if (folder === top || folder === dirname(folder)) return;
   }
 }
 

@@ -102,6 +102,8 @@ async function killUnderLoad(gateway: GatewayProcess, load: Load, afterMs: numbe
 async function killAtStart(dataDir: string, configPath: string, afterMs: number): Promise<void> {
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', program, 'gateway'], {
     stdio: 'ignore',
+    timeout: afterMs,
+    killSignal: 'SIGKILL',
     env: {
       PATH: process.env.PATH,
       HOLDFAST_DATA_DIR: dataDir,
@@ -112,8 +114,5 @@ async function killAtStart(dataDir: string, configPath: string, afterMs: number)
       HOLDFAST_ROOT_PASSWORD: processKey.secretAccessKey,
     },
   });
-  const exited = once(child, 'exit');
-  await delay(afterMs);
-  child.kill('SIGKILL');
-  await exited;
+  await once(child, 'exit');
 }

@@ -2,7 +2,7 @@ import { registerHooks } from 'node:module';
 import { relative } from 'node:path';
 import type { DiskEvent } from './simulated-disk.ts';
 
-/** Notes what the providers' code does to the files below a folder, once `recordProviderFiles` was called. */
+/** Notes what is done to the files below a folder by modules that were loaded after `recordFiles`. */
 class DiskRecorder {
   #root: string | undefined;
   #events: DiskEvent[] = [];
@@ -38,17 +38,19 @@ class DiskRecorder {
 
 export const diskRecorder = new DiskRecorder();
 
-/** From now on modules of the providers that are loaded get file functions that tell the recorder what they do. */
-export function recordProviderFiles(): void {
-  const replacements: Record<string, string> = {
-    'node:fs': new URL('recording-fs.ts', import.meta.url).href,
-    'node:fs/promises': new URL('recording-fs-promises.ts', import.meta.url).href,
-  };
+const recordedFolders = ['../../placement/providers/', '../../bin/'].map((path) => new URL(path, import.meta.url).href);
+const replacements: Readonly<Record<string, string>> = {
+  'node:fs': new URL('recording-fs.ts', import.meta.url).href,
+  'node:fs/promises': new URL('recording-fs-promises.ts', import.meta.url).href,
+};
+
+/** From now on modules of providers and programs that are loaded get file functions that tell the recorder what they do. */
+export function recordFiles(): void {
   registerHooks({
-    resolve(specifier, context, nextResolve) {
-      const isProvider = context.parentURL?.includes('/placement/providers/') ?? false;
-      const replacement = isProvider ? replacements[specifier] : undefined;
-      return nextResolve(replacement ?? specifier, context);
+    resolve(specifier, { parentURL = '', ...context }, nextResolve) {
+      const isRecorded = recordedFolders.some((folder) => parentURL.startsWith(folder));
+      const replacement = isRecorded ? replacements[specifier] : undefined;
+      return nextResolve(replacement ?? specifier, { ...context, parentURL });
     },
   });
 }

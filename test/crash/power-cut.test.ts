@@ -6,12 +6,13 @@ import type { ProviderId, ShardCid } from '../../core/model.ts';
 import type { Provider } from '../../placement/providers/provider.ts';
 import { patternBytes } from '../harness/pattern-bytes.ts';
 import { memoryFolder } from '../model/memory-folder.ts';
-import { diskRecorder, recordProviderFiles } from './disk-recorder.ts';
+import { diskRecorder, recordFiles } from './disk-recorder.ts';
 import { Random } from './random.ts';
 import * as recordedFiles from './recording-fs-promises.ts';
 import { type DiskEvent, SimulatedDisk, type Tree, writeTree } from './simulated-disk.ts';
 
-recordProviderFiles();
+recordFiles();
+const { startGateway } = await import('../harness/gateway.ts');
 const { openDirectoryProvider } = await import('../../placement/providers/directory-provider.ts');
 
 const id = 'p1' as ProviderId;
@@ -24,6 +25,23 @@ interface KnownShard {
   committedAt: number;
   deletedAt: number;
 }
+
+describe('a power cut after the first start', () => {
+  it('takes neither the data directory nor a provider away', async (test) => {
+    const root = await mkdtemp(join(memoryFolder, 'holdfast-power-'));
+    test.after(() => rm(root, { recursive: true, force: true }));
+    diskRecorder.start(root);
+    const gateway = await startGateway({ dataDir: join(root, 'new', 'data') });
+    const disk = new SimulatedDisk();
+    for (const event of diskRecorder.stop()) disk.apply(event);
+    await gateway.close();
+    let tree: Tree | Buffer | undefined = disk.afterPowerCut(undefined);
+    for (const name of ['new', 'data', 'providers', 'p1', 'provider.json']) {
+      tree = tree instanceof Map ? tree.get(name) : undefined;
+      assert.ok(tree, `${name} is lost`);
+    }
+  });
+});
 
 describe('a power cut under a directory provider', () => {
   let folder: string;

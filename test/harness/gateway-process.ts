@@ -91,9 +91,9 @@ async function readStartArguments(): Promise<string[]> {
   const { scripts } = JSON.parse(await readFile(join(project, 'package.json'), 'utf8')) as {
     scripts: { start: string };
   };
-  const [program, ...rest] = scripts.start.split(' ');
-  if (program !== 'node') throw new Error(`npm start runs ${program}, not node`);
-  return rest;
+  const line = /^(?:exec )?node (.*)$/.exec(scripts.start)?.[1];
+  if (line === undefined) throw new Error(`npm start does not run node but ${scripts.start}`);
+  return line.split(' ');
 }
 
 interface Output {

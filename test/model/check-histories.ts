@@ -18,10 +18,10 @@ interface History {
  */
 export async function checkHistories(options: {
   readonly count: number;
-  readonly seed?: number | undefined;
+  readonly seed: number;
   readonly onDone?: (history: History) => void;
 }): Promise<void> {
-  const { count, onDone, seed = Date.now() & 0x7fffffff } = options;
+  const { count, seed, onDone } = options;
   const property = fc.asyncProperty(anyHistory, async (history) => {
     await liveThrough(history.setting, history.steps);
     onDone?.(history);
