@@ -19,7 +19,7 @@ const usage = `usage: npm run bench -- [NAME ...] [--quick] [--json] [--profile]
 
 const paces: Record<'full' | 'quick', Pace> = {
   full: { rounds: 5, roundMs: 2000, warmUpMs: 1000 },
-  quick: { rounds: 3, roundMs: 200, warmUpMs: 150 },
+  quick: { rounds: 2, roundMs: 200, warmUpMs: 100 },
 };
 
 const codecPaces = { full: { rounds: 5, roundMs: 400 }, quick: { rounds: 5, roundMs: 60 } };
