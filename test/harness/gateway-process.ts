@@ -41,8 +41,9 @@ export interface GatewayProcess {
 }
 
 export async function startGatewayProcess(options: GatewayProcessOptions = {}): Promise<GatewayProcess> {
+  const startArguments = await readStartArguments();
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'holdfast-process-')));
-  const child = spawn(process.execPath, [...(options.nodeArguments ?? []), ...(await readStartArguments())], {
+  const child = spawn(process.execPath, [...(options.nodeArguments ?? []), ...startArguments], {
     cwd: project,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
