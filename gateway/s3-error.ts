@@ -14,10 +14,8 @@ const s3Errors = {
   ],
   BucketAlreadyOwnedByYou: [409, 'Your previous request to create the named bucket succeeded and you already own it.'],
   BucketNotEmpty: [409, 'The bucket you tried to delete is not empty.'],
-  ConditionalRequestConflict: [409, 'A conflicting operation occurred during the request. Retry it.'],
   EntityTooLarge: [400, 'Your proposed upload exceeds the maximum allowed size.'],
   EntityTooSmall: [400, 'Your proposed upload is smaller than the minimum allowed size.'],
-  ExpiredToken: [400, 'The provided token has expired.'],
   IllegalLocationConstraintException: [400, 'The specified location constraint is not valid for this endpoint.'],
   IllegalVersioningConfigurationException: [400, 'The versioning configuration specified in the request is invalid.'],
   IncompleteBody: [400, 'You did not provide the number of bytes specified by the Content-Length HTTP header.'],
@@ -55,7 +53,6 @@ const s3Errors = {
   MethodNotAllowed: [405, 'The specified method is not allowed against this resource.'],
   MissingContentLength: [411, 'You must provide the Content-Length HTTP header.'],
   MissingRequestBodyError: [400, 'Request Body is empty.'],
-  MissingSecurityHeader: [400, 'Your request was missing a required header.'],
   NoSuchBucket: [404, 'The specified bucket does not exist.'],
   NoSuchKey: [404, 'The specified key does not exist.'],
   NoSuchUpload: [
@@ -79,7 +76,6 @@ const s3Errors = {
   ],
   SlowDown: [503, 'Please reduce your request rate.'],
   InsufficientStorage: [507, 'The storage behind this endpoint has no room for new data.'],
-  TooManyBuckets: [400, 'You have attempted to create more buckets than allowed.'],
   UserKeyMustBeSpecified: [400, 'User key must be specified.'],
   XAmzContentSHA256Mismatch: [400, "The provided 'x-amz-content-sha256' header does not match what was computed."],
 } as const satisfies Record<string, readonly [status: number, message: string]>;
