@@ -50,6 +50,8 @@ export interface FailureDetails {
   'shard-missing': { providerId: string; cid: string };
   /** Bytes that a provider returned do not have the digest that they must have. */
   'shard-corrupt': { providerId: string; cid: string; reason: string };
+  /** Sealed bytes whose blocks are right do not open with their data key; nothing can rebuild them. */
+  'package-corrupt': { stripeId: string; reason: string };
   /** A provider did not answer in time. */
   'provider-timeout': { providerId: string; call: string; timeoutMs: number };
   'provider-full': { providerId: string };

@@ -35,11 +35,28 @@ export type ShardCid = string & { readonly __brand: 'ShardCid' };
 /** A provider's name from the configuration, such as `p1`. */
 export type ProviderId = string & { readonly __brand: 'ProviderId' };
 
-/** `length` bytes of a stripe's data, from `offset`. An object's bytes are its extents, one after the other. */
+/** `length` bytes of a stripe's data, from `offset`. */
 export interface Extent {
   readonly stripeId: StripeId;
   readonly offset: number;
   readonly length: number;
+}
+
+/**
+ * A span of a sealed stream: bytes that were encrypted with one data key, of which some are meant (docs/encryption.md).
+ * An object's bytes are the meant bytes of its spans, one after the other. A plain PUT has one span, which is its whole
+ * stream; an object made of parts has one for each part; a copied part may mean only a piece of its source's stream.
+ */
+export interface SealedSpan {
+  /** The data key, wrapped with the master key: 40 bytes. */
+  readonly wrappedKey: Uint8Array;
+  /** Plain bytes of the whole stream, which say which package is its last. */
+  readonly streamBytes: number;
+  /** The plain bytes of the stream that are meant: `length` of them, from `offset`. */
+  readonly offset: number;
+  readonly length: number;
+  /** Where the sealed packages that hold the meant bytes lie: whole packages, in order. */
+  readonly extents: readonly Extent[];
 }
 
 /** Where one shard of a stripe lies. */
@@ -67,8 +84,10 @@ export interface Stripe {
   readonly k: number;
   readonly m: number;
   readonly blockBytes: number;
-  /** Bytes of data that the stripe holds, before coding. */
+  /** Bytes of data that the stripe holds, before coding. The manifest is the last of them. */
   readonly dataBytes: number;
+  /** Length of the stripe's manifest; 0 where no object ends in the stripe. */
+  readonly manifestBytes: number;
   /** The shards that are known to be durable, by index. Shards with no stored bytes (see geometry) never appear. */
   readonly shards: readonly PlacedShard[];
 }
@@ -120,7 +139,7 @@ export interface StoredContent {
   /** Hex digits without quotes; `-N` at the end for multipart. */
   readonly etag: string;
   readonly checksum?: Checksum;
-  readonly extents: readonly Extent[];
+  readonly spans: readonly SealedSpan[];
 }
 
 /** The S3 version id: `null`, or an opaque string made by the metadata store. */

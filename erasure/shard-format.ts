@@ -1,6 +1,6 @@
 import { createHash, hash } from 'node:crypto';
 import { base32 } from 'multiformats/bases/base32';
-import type { ShardCid, StripeId } from '../core/model.ts';
+import type { ShardCid, Stripe, StripeId } from '../core/model.ts';
 import { type StripeGeometry, shardPayloadBytes, storedBlockCount } from './geometry.ts';
 
 /**
@@ -12,7 +12,7 @@ export const shardHeaderBytes = 64;
 export const digestBytes = 32;
 export const shardTrailerBytes = 64;
 
-const formatVersion = 1;
+const formatVersion = 2;
 const headerMagic = Buffer.from('hf-shard', 'ascii');
 const trailerMagic = Buffer.from('hf-trail', 'ascii');
 const profileNameBytes = 16;
@@ -40,6 +40,7 @@ export interface ShardTrailer {
   readonly payloadBytes: number;
   /** Bytes of data of the whole stripe. */
   readonly dataBytes: number;
+  /** How many of these, the last ones, are the stripe's manifest. */
   readonly manifestBytes: number;
   /** The whole footer, trailer included. */
   readonly footerBytes: number;
@@ -81,15 +82,16 @@ export function encodeShardHeader(identity: ShardIdentity): Uint8Array {
 }
 
 /**
- * @param dataBytes bytes of data of the whole stripe
+ * @param stripe bytes of data of the whole stripe, and how many of them are its manifest
  * @param digests one for each stored block of this shard, in order of rows
  * @throws RangeError when the number or length of the digests does not follow from the rest
  */
 export function encodeShardFooter(
   identity: ShardIdentity,
-  dataBytes: number,
+  { dataBytes, manifestBytes }: Pick<Stripe, 'dataBytes' | 'manifestBytes'>,
   digests: readonly Uint8Array[],
 ): Uint8Array {
+  if (manifestBytes > dataBytes) throw new RangeError(`a manifest of ${manifestBytes} in ${dataBytes} bytes`);
   const geometry = { k: identity.k, m: identity.m, blockBytes: identity.blockBytes, dataBytes };
   const blockCount = storedBlockCount(geometry, identity.index);
   if (digests.length !== blockCount || digests.some((digest) => digest.length !== digestBytes)) {
@@ -103,7 +105,7 @@ export function encodeShardFooter(
   footer.writeUInt32BE(blockCount, trailer + 12);
   footer.writeBigUInt64BE(BigInt(shardPayloadBytes(geometry, identity.index)), trailer + 16);
   footer.writeBigUInt64BE(BigInt(dataBytes), trailer + 24);
-  footer.writeUInt32BE(0, trailer + 32);
+  footer.writeUInt32BE(manifestBytes, trailer + 32);
   footer.writeUInt32BE(footer.length, trailer + 36);
   return footer;
 }
@@ -145,7 +147,7 @@ export class DigestTable {
  */
 export function openShardFooter(
   identity: ShardIdentity,
-  geometry: StripeGeometry,
+  geometry: StripeGeometry & Pick<Stripe, 'manifestBytes'>,
   footer: Uint8Array,
   cid: ShardCid,
 ): DigestTable | undefined {
@@ -161,6 +163,7 @@ export function openShardFooter(
     trailer.blockCount !== blockCount ||
     trailer.payloadBytes !== shardPayloadBytes(geometry, identity.index) ||
     trailer.dataBytes !== geometry.dataBytes ||
+    trailer.manifestBytes !== geometry.manifestBytes ||
     trailer.footerBytes !== footer.length
   ) {
     return undefined;
@@ -202,7 +205,8 @@ export function parseShardTrailer(bytes: Uint8Array): ShardTrailer | undefined {
   };
   if (!Number.isSafeInteger(parsed.payloadBytes) || !Number.isSafeInteger(parsed.dataBytes)) return undefined;
   if (parsed.payloadBytes < parsed.blockCount) return undefined;
-  const expectedBytes = parsed.blockCount * digestBytes + parsed.manifestBytes + shardTrailerBytes;
+  if (parsed.manifestBytes > parsed.dataBytes) return undefined;
+  const expectedBytes = parsed.blockCount * digestBytes + shardTrailerBytes;
   return parsed.footerBytes === expectedBytes ? parsed : undefined;
 }
 

@@ -83,6 +83,7 @@ const table: Table = {
     ),
   'shard-missing': internalError,
   'shard-corrupt': internalError,
+  'package-corrupt': internalError,
   'provider-timeout': internalError,
   'provider-full': () => new S3Error('InsufficientStorage'),
   'provider-error': internalError,

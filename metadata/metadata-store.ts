@@ -1,11 +1,13 @@
 import type {
   Bucket,
   Checksum,
+  Extent,
   ObjectAttributes,
   ObjectVersion,
   Part,
   PartSummary,
   PlacedShard,
+  SealedSpan,
   ShardCid,
   StoredContent,
   Stripe,
@@ -31,6 +33,12 @@ import type {
  *   shards and then calls `forgetStripe`.
  */
 export interface MetadataStore {
+  /**
+   * A number that no version, part or upload has or will ever have; later ones are higher, also after a restart. Writers draw it
+   * before their bytes go to the providers, since the stripe's manifest bears it. Nothing is stored.
+   */
+  drawNumber(): number;
+
   /** @throws Failure `bucket-exists` */
   createBucket(bucket: NewBucket): Promise<Bucket>;
   findBucket(name: string): Promise<Bucket | undefined>;
@@ -93,6 +101,21 @@ export interface MetadataStore {
 
   /** Stripes by id, in no order; ids that are unknown are left out. Freed stripes are still found until forgotten. */
   findStripes(ids: readonly StripeId[]): Promise<Map<StripeId, Stripe>>;
+  /**
+   * Live stripes that take much more space than what is referred to in them needs, the worst first: what compaction
+   * looks at. Stripes of the profile `systemProfileName` are never among them.
+   */
+  listSparseStripes(limit: number): Promise<SparseStripe[]>;
+  /** Who refers to a stripe, as they are now. Nobody for a stripe that is freed or unknown. */
+  listReferences(id: StripeId): Promise<StripeReference[]>;
+  /**
+   * Redirects extents, whoever they belong to by now: in versions and parts alike, every extent that lies wholly within
+   * a move's `from` then lies at the same distance from its `to`. Extents that lie in no `from`, or only partly in one, stay. New stripes
+   * are registered with it; one in which nothing lies starts as freed, and an old one to which nothing refers any more is freed.
+   *
+   * @throws Failure `stripe-missing` (a `to` names a stripe that is neither in `stripes` nor live)
+   */
+  moveExtents(request: MoveExtents): Promise<void>;
   /** Records where a shard lies now (after repair or a move), in place of what was known of that index. @throws Failure `stripe-missing` */
   recordShard(stripeId: StripeId, shard: PlacedShard): Promise<void>;
   /** Live stripes that have fewer durable shards than they should: those first that can bear the fewest further losses. */
@@ -107,6 +130,42 @@ export interface MetadataStore {
   forgetCompletions(beforeMs: number): Promise<void>;
   /** Counts for metrics and status; may be a little stale. */
   countUsage(): Promise<Usage>;
+
+  /** A small fact about this store itself, such as which master key it was made with. */
+  findSetting(name: string): Promise<string | undefined>;
+  putSetting(name: string, value: string): Promise<void>;
+
+  /**
+   * System objects: what snapshots and journal are stored as. They refer to stripes as versions do, and that is all they
+   * have in common: no bucket, never listed, never moved, and neither they nor their stripes are among the records.
+   */
+  putSystemObject(request: PutSystemObject): Promise<void>;
+  /** In order of number. */
+  listSystemObjects(): Promise<SystemObject[]>;
+  /** Drops those of these names; their stripes are freed. */
+  deleteSystemObjects(names: readonly string[]): Promise<void>;
+
+  /**
+   * What changed since `forgetChanges`, each row once and as it is now, all at one moment (no write comes in between).
+   * What is gone has the value null.
+   */
+  readChanges(): Promise<ChangeSet>;
+  /** Forgets the changes up to and including those of a change set, but not what changed again since. */
+  forgetChanges(mark: number): Promise<void>;
+  /** All records of the store, page by page; not at one moment: what changes meanwhile is in a later change set. */
+  readRecords(cursor: string | undefined, limit: number): Promise<RecordPage>;
+  /**
+   * For recovery into a fresh store: adds, replaces and removes rows in the order given. Until `finishImport` the store is
+   * good for nothing but these three verbs and the settings.
+   */
+  importRecords(records: readonly MetadataRecord[]): Promise<void>;
+  /**
+   * Makes an imported store whole: references, indexes, totals and the next number follow from its rows. References to stripes that
+   * are not there are reported, not repaired. Stripes that nothing refers to are freed.
+   */
+  finishImport(): Promise<ImportReport>;
+  /** Which of these numbers some version, part or upload has. */
+  knownNumbers(numbers: readonly number[]): Promise<Set<number>>;
 
   /** Waits for writes under way, then releases files. No verb may be called afterwards. */
   close(): Promise<void>;
@@ -137,11 +196,90 @@ export interface BucketPage {
 export interface NewStripe extends Stripe {
   /** How many shards of it should exist: k+m less those with no stored bytes. */
   readonly shardCount: number;
+  /** What all of these shards together take at the providers. */
+  readonly storedBytes: number;
+}
+
+/** The profile of stripes that hold system objects. */
+export const systemProfileName = 'SYSTEM';
+
+export interface SparseStripe {
+  readonly stripe: Stripe;
+  readonly storedBytes: number;
+  /** Bytes of its data that are referred to; those of copies count as often as they are. */
+  readonly liveBytes: number;
+}
+
+/** A version or a part whose extents lie, at least in part, in the stripe that was asked for. */
+export type StripeReference =
+  | { readonly kind: 'version'; readonly bucket: Bucket; readonly number: number; readonly version: ObjectVersion }
+  | {
+      readonly kind: 'part';
+      readonly bucket: Bucket;
+      readonly number: number;
+      readonly key: string;
+      readonly uploadId: string;
+      readonly part: Part;
+    };
+
+export interface ExtentMove {
+  readonly from: Extent;
+  /** Where the first byte of `from` lies now. */
+  readonly to: { readonly stripeId: StripeId; readonly offset: number };
+}
+
+export interface MoveExtents {
+  readonly moves: readonly ExtentMove[];
+  readonly stripes: readonly NewStripe[];
+}
+
+export interface PutSystemObject {
+  readonly name: string;
+  readonly number: number;
+  readonly sizeBytes: number;
+  readonly spans: readonly SealedSpan[];
+  readonly stripes: readonly NewStripe[];
+}
+
+export type SystemObject = Omit<PutSystemObject, 'stripes'>;
+
+/**
+ * A row of the store in a form that any store can take: `value` is plain JSON and says all there is; null means that the row is gone.
+ * A kind and a key name one row.
+ */
+export interface MetadataRecord {
+  readonly kind: 'bucket' | 'version' | 'upload' | 'part' | 'stripe' | 'setting';
+  readonly key: string;
+  readonly value: unknown;
+}
+
+export interface ChangeSet {
+  readonly records: readonly MetadataRecord[];
+  /** For `forgetChanges`. */
+  readonly mark: number;
+}
+
+export interface RecordPage {
+  readonly records: readonly MetadataRecord[];
+  /** Absent at the end. */
+  readonly cursor?: string;
+}
+
+export interface ImportReport {
+  readonly buckets: number;
+  readonly versions: number;
+  readonly uploads: number;
+  readonly parts: number;
+  readonly stripes: number;
+  /** Stripes that versions or parts refer to and that are not there. */
+  readonly missingStripes: readonly StripeId[];
 }
 
 export interface PutVersion {
   readonly bucket: string;
   readonly key: string;
+  /** From `drawNumber`. The version id follows from it, where the bucket has versioning enabled. */
+  readonly number: number;
   readonly ownerId: string;
   readonly modifiedAtMs: number;
   readonly content: StoredContent;
@@ -249,6 +387,8 @@ export interface PutPart {
   readonly bucket: string;
   readonly key: string;
   readonly uploadId: string;
+  /** From `drawNumber`. */
+  readonly number: number;
   readonly part: Part;
   readonly stripes: readonly NewStripe[];
 }
@@ -286,4 +426,7 @@ export interface Usage {
   readonly liveStripes: number;
   readonly freedStripes: number;
   readonly degradedStripes: number;
+  /** What the shards of all live stripes take, and what is referred to in them would take at k+m without any overhead. */
+  readonly storedBytes: number;
+  readonly neededBytes: number;
 }

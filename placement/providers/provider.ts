@@ -14,6 +14,12 @@ import type { ProviderId, ShardCid } from '../../core/model.ts';
 export interface Provider {
   readonly id: ProviderId;
   /**
+   * Stores a whole shard that is in memory. When it resolves the shard is durable and visible, as after
+   * `ShardWriter.commit`. Calls that come together may share a flush, so this is the way for small shards. The buffers
+   * must stay as they are until it settles.
+   */
+  putShard(cid: ShardCid, buffers: readonly Uint8Array[], signal?: AbortSignal): Promise<void>;
+  /**
    * Starts a shard whose name is known only once its bytes are: see `ShardWriter.commit`. The signal ends the writer's
    * calls too.
    */
@@ -29,6 +35,18 @@ export interface Provider {
   deleteShard(cid: ShardCid, signal?: AbortSignal): Promise<void>;
   /** Shards in an order of the provider's choosing, from where `cursor` of the page before left off. Shards that come or go meanwhile may or may not appear; all others appear once. */
   listShards(cursor: string | undefined, limit: number, signal?: AbortSignal): Promise<ShardPage>;
+  /**
+   * The root: one small record beside the shards, which says where the newest snapshot of the metadata lies. Undefined
+   * where none was ever written. The buffer belongs to the caller.
+   */
+  readRoot(signal?: AbortSignal): Promise<Uint8Array | undefined>;
+  /** Replaces the root, atomically and durably. At most `maxRootBytes`. */
+  writeRoot(bytes: Uint8Array, signal?: AbortSignal): Promise<void>;
+  /**
+   * Gives back space that deleted shards still take, a bounded piece at a time. Shards can be read and written
+   * meanwhile. Resolves to whether there is more to do now.
+   */
+  reclaim(signal?: AbortSignal): Promise<boolean>;
   capacity(signal?: AbortSignal): Promise<Capacity>;
   /** Releases what is held open. */
   close(): Promise<void>;
@@ -43,6 +61,9 @@ export interface ShardWriter {
   /** Drops what was written. Never throws; may be called at any time, also after a failed call or twice. */
   abort(): Promise<void>;
 }
+
+/** The longest root. */
+export const maxRootBytes = 64 * 1024;
 
 export interface ShardStat {
   readonly bytes: number;

@@ -1,0 +1,25 @@
+import { createSecretKey, type KeyObject, randomFillSync } from 'node:crypto';
+
+/**
+ * The key of one stream. A `KeyObject`, since node makes a cipher from one in 2 us where it takes 15 us from the bytes.
+ */
+export type DataKey = KeyObject;
+
+export const dataKeyBytes = 32;
+/** Keys are drawn from a pool of randomness: one call to the system for many of them. */
+const pool = Buffer.allocUnsafeSlow(dataKeyBytes * 128);
+let used = pool.length;
+
+/** A new random key of 256 bits, for one stream and never for a second one. */
+export function createDataKey(): DataKey {
+  if (used === pool.length) {
+    randomFillSync(pool);
+    used = 0;
+  }
+  // The key object has a copy of its own.
+  const key = createSecretKey(pool.subarray(used, used + dataKeyBytes));
+  // What was handed out is not kept.
+  pool.fill(0, used, used + dataKeyBytes);
+  used += dataKeyBytes;
+  return key;
+}
