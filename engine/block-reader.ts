@@ -20,6 +20,13 @@ import { RecentNotes } from './recent-notes.ts';
 const tableOverheadBytes = 200;
 const badShardAgeMs = 60_000;
 
+/** Where in a block a piece of it begins. */
+export interface PiecePlace {
+  readonly shard: PlacedShard;
+  readonly row: number;
+  readonly offset: number;
+}
+
 /** Reads single blocks of shards and believes nothing that it cannot verify. */
 export class BlockReader {
   readonly #fleet: Fleet;
@@ -75,17 +82,15 @@ export class BlockReader {
   }
 
   /**
-   * Some bytes of a block, as they come: not verified, which is for the caller to do by their tags.
+   * Some bytes of a block, as they come: not verified, which is for the caller to do by their tags. The buffer belongs to
+   * the caller.
    *
-   * @param offset within the block
    * @throws what the provider throws; the signal's reason
    */
   async readPiece(
-    shard: PlacedShard,
-    row: number,
-    offset: number,
-    length: number,
     stripe: Stripe,
+    { shard, row, offset }: PiecePlace,
+    length: number,
     signal: AbortSignal,
   ): Promise<Uint8Array> {
     const provider = this.#fleet.find(shard.providerId);

@@ -1,5 +1,5 @@
 import { Failure, isFailure } from '../core/failure.ts';
-import type { PlacedShard, SealedSpan, Stripe } from '../core/model.ts';
+import type { SealedSpan, Stripe } from '../core/model.ts';
 import { releaseMemory } from '../core/release-memory.ts';
 import type { DataKey } from '../crypto/data-key.ts';
 import {
@@ -11,6 +11,7 @@ import {
   tagBytes,
 } from '../crypto/sealed-stream.ts';
 import { rowDataBytes } from '../erasure/geometry.ts';
+import type { PiecePlace } from './block-reader.ts';
 import { packagesOf } from './cut-spans.ts';
 import type { EngineParts } from './engine-parts.ts';
 import { readExtents } from './read-extents.ts';
@@ -63,10 +64,11 @@ async function readInOneBlock(
     if (stripe === undefined) throw new Failure('stripe-missing', { stripeId: extent.stripeId });
     const place = placeInBlock(stripe, extent.offset, extent.length);
     if (place === undefined || parts.blocks.isDoubtful(place.shard)) return undefined;
-    const sealed = await parts.blocks.readPiece(place.shard, place.row, place.offset, extent.length, stripe, signal);
-    const pieces: Uint8Array[] = [];
-    const opener = new SpanOpener(span, unwrapKey(parts, span));
-    for (const piece of opener.update(sealed, false)) pieces.push(piece);
+    const reading = parts.blocks.readPiece(stripe, place, extent.length, signal);
+    const sealed = await beforeLate(reading, parts.limits.hedgeMs);
+    if (sealed === undefined) return undefined;
+    const pieces = [...new SpanOpener(span, unwrapKey(parts, span)).update(sealed, false)];
+    parts.metrics.blocksRead.inc(verified);
     return pieces.length === 1 ? pieces[0] : Buffer.concat(pieces);
   } catch (error) {
     signal.throwIfAborted();
@@ -78,12 +80,18 @@ async function readInOneBlock(
   }
 }
 
+const verified = { outcome: 'verified' } as const;
+
+/** What is read, or undefined when it takes longer than a block may: then it is time to ask others too. */
+function beforeLate<T>(reading: Promise<T>, hedgeMs: number): Promise<T | undefined> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, hedgeMs, undefined);
+    reading.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}
+
 /** Where in a block a piece of a stripe's data lies; undefined where it lies in several, or the shard is not at hand. */
-function placeInBlock(
-  stripe: Stripe,
-  offset: number,
-  length: number,
-): { shard: PlacedShard; row: number; offset: number } | undefined {
+function placeInBlock(stripe: Stripe, offset: number, length: number): PiecePlace | undefined {
   const row = Math.floor(offset / rowDataBytes(stripe));
   const inRow = offset - row * rowDataBytes(stripe);
   const index = Math.floor(inRow / stripe.blockBytes);
