@@ -3,6 +3,7 @@ import { testBuckets } from './bucket-conformance.ts';
 import { testListings } from './listing-conformance.ts';
 import type { MakeStore } from './metadata-fixtures.ts';
 import { testAgainstModel } from './model-conformance.ts';
+import { testRecovery } from './recovery-conformance.ts';
 import { testStripes } from './stripe-conformance.ts';
 import { testUploads } from './upload-conformance.ts';
 import { testVersions } from './version-conformance.ts';
@@ -19,5 +20,6 @@ export function testMetadataStore(name: string, make: MakeStore, { modelRuns }: 
     testUploads(make);
     testStripes(make);
     testAgainstModel(make, modelRuns);
+    testRecovery(make, modelRuns);
   });
 }
