@@ -104,7 +104,10 @@ export class WriteQueue {
         this.#state.save();
         markDurableStep('metadata-committing');
         this.#commit.run();
-        if (this.#flush !== undefined) return this.#settleFlushed(batch, settle, this.#flush);
+        if (this.#flush !== undefined) {
+          this.#settleFlushed(batch, settle, this.#flush);
+          return;
+        }
         markDurableStep('metadata-committed');
       }
     } catch (error) {
