@@ -27,7 +27,9 @@ const applicationId = 0x48665367;
 const schemaVersion = 1;
 /** Pages in memory. Small, since there may be dozens of providers; the system's own cache holds the rest. */
 const cacheKib = 1024;
-const checkpointPages = 2000;
+/** The log is brought in by `IndexCheckpoint`; this many pages, 128 MiB, only where that fails again and again. */
+const checkpointPages = 32_000;
+const keptLogBytes = 32 * 2 ** 20;
 const lockWaitMs = 5000;
 
 const schema = `
@@ -88,7 +90,7 @@ export class IndexDatabase {
       this.#db.pragma('synchronous = NORMAL');
       this.#db.pragma(`cache_size = -${cacheKib}`);
       this.#db.pragma(`wal_autocheckpoint = ${checkpointPages}`);
-      this.#db.pragma(`journal_size_limit = ${2 * checkpointPages * 4096}`);
+      this.#db.pragma(`journal_size_limit = ${keptLogBytes}`);
       this.#prepareSchema();
       this.#db.prepare('UPDATE state SET owner = ?').run(owner);
       this.#find = this.#db

@@ -1,5 +1,6 @@
 import { markDurableStep } from '../../../core/durable-steps.ts';
 import type { ShardCid } from '../../../core/model.ts';
+import type { IndexCheckpoint } from './index-checkpoint.ts';
 import type { EntryChange, IndexDatabase, IndexPosition } from './index-database.ts';
 import { recordHeaderBytes } from './segment-format.ts';
 import { type SegmentEntry, SegmentTally, type TallyChange } from './segment-tally.ts';
@@ -27,6 +28,7 @@ export interface IndexChange {
  */
 export class SegmentIndex {
   readonly #database: IndexDatabase;
+  readonly #checkpoint: IndexCheckpoint;
   /** How the segments are used, with all changes. */
   readonly tally: SegmentTally;
   #unsaved: IndexChange[] = [];
@@ -37,8 +39,9 @@ export class SegmentIndex {
   #saving: Promise<void> | undefined;
   #isClosed = false;
 
-  constructor({ database }: { database: IndexDatabase }) {
+  constructor({ database, checkpoint }: { database: IndexDatabase; checkpoint: IndexCheckpoint }) {
     this.#database = database;
+    this.#checkpoint = checkpoint;
     this.tally = database.loadTally();
     this.#position = database.position;
   }
@@ -97,11 +100,12 @@ export class SegmentIndex {
     return this.#database.listSegment(segment);
   }
 
-  close(): void {
+  async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     try {
       this.saveNow();
+      await this.#checkpoint.close();
     } finally {
       this.#database.close();
     }
@@ -139,5 +143,6 @@ export class SegmentIndex {
     this.#unsavedBytes -= bytes;
     for (const change of slice) if (this.#newest.get(change.cid) === change) this.#newest.delete(change.cid);
     markDurableStep('index-saved');
+    this.#checkpoint.count(changes.length);
   }
 }
