@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import type { RecordPlace } from './segment-format.ts';
 import { type SegmentEntry, SegmentTally } from './segment-tally.ts';
@@ -203,6 +204,11 @@ export class IndexDatabase {
     return rows.map(([digest, offset, length, committedAtMs]) => {
       return { digest, entry: { segment, offset, length, committedAtMs } };
     });
+  }
+
+  /** Takes the file away under the open database, for one that is damaged. */
+  removeFile(): void {
+    for (const suffix of ['', '-wal', '-shm']) rmSync(`${this.#db.name}${suffix}`, { force: true });
   }
 
   close(): void {
