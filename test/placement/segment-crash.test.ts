@@ -5,8 +5,9 @@ import type { DurableStep } from '../../core/durable-steps.ts';
 import type { ShardCid } from '../../core/model.ts';
 import type { Provider } from '../../placement/providers/provider.ts';
 import { patternBytes } from '../harness/pattern-bytes.ts';
+import { onDurableStep } from './durable-step-listener.ts';
 import { listAll, nameOf } from './provider-conformance.ts';
-import { onDurableStep, put, reclaimAll, removeIndex, SegmentFolder } from './segment-harness.ts';
+import { put, reclaimAll, removeIndex, SegmentFolder } from './segment-harness.ts';
 
 /** What callers know of a shard. */
 type Knowledge = 'storing' | 'stored' | 'deleting' | 'deleted';

@@ -1,7 +1,6 @@
 import { cpSync } from 'node:fs';
 import { mkdtemp, readdir, readlink, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type DurableStep, durableStepChannel } from '../../core/durable-steps.ts';
 import type { ProviderId, ShardCid } from '../../core/model.ts';
 import { openDirectoryProvider } from '../../placement/providers/directory-provider.ts';
 import type { Provider } from '../../placement/providers/provider.ts';
@@ -82,11 +81,4 @@ export async function put(provider: Provider, bytes: Uint8Array): Promise<ShardC
 
 export async function reclaimAll(provider: Provider): Promise<void> {
   for (let piece = 0; await provider.reclaim(); piece++) if (piece > 10_000) throw new Error('reclaim never ends');
-}
-
-/** Calls `listener` with each durable step until the returned function is called. */
-export function onDurableStep(listener: (step: DurableStep) => void): () => void {
-  const subscriber = (step: unknown) => listener(step as DurableStep);
-  durableStepChannel.subscribe(subscriber);
-  return () => durableStepChannel.unsubscribe(subscriber);
 }

@@ -7,8 +7,9 @@ import { isFailure } from '../../core/failure.ts';
 import type { ShardCid } from '../../core/model.ts';
 import type { Provider } from '../../placement/providers/provider.ts';
 import { patternBytes } from '../harness/pattern-bytes.ts';
+import { onDurableStep } from './durable-step-listener.ts';
 import { listAll, nameOf, storeShard } from './provider-conformance.ts';
-import { onDurableStep, put, reclaimAll, removeIndex, SegmentFolder } from './segment-harness.ts';
+import { put, reclaimAll, removeIndex, SegmentFolder } from './segment-harness.ts';
 
 const headerBytes = 64;
 let seed = 0;
