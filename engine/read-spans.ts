@@ -67,7 +67,9 @@ async function readInOneBlock(
     const reading = parts.blocks.readPiece(stripe, place, extent.length, signal);
     const sealed = await beforeLate(reading, parts.limits.hedgeMs);
     if (sealed === undefined) return undefined;
-    const pieces = [...new SpanOpener(span, unwrapKey(parts, span)).update(sealed, false)];
+    const opener = new SpanOpener(span, unwrapKey(parts, span));
+    const pieces = [...opener.update(sealed, false)];
+    opener.finish();
     parts.metrics.blocksRead.inc(verified);
     return pieces.length === 1 ? pieces[0] : Buffer.concat(pieces);
   } catch (error) {
