@@ -79,7 +79,7 @@ async function readInOneBlock(
     opener.finish();
     parts.metrics.blocksRead.inc(verified);
     const [piece] = pieces;
-    const bytes = pieces.length === 1 && piece ? piece : Buffer.concat(pieces);
+    const bytes = pieces.length === 1 && piece ? piece : joinPieces(pieces);
     lease.shrink(bytes.length);
     isRead = true;
     return { bytes, lease };
@@ -91,6 +91,17 @@ async function readInOneBlock(
     parts.pins.unpin([extent.stripeId]);
     if (!isRead) lease.release();
   }
+}
+
+/** In a buffer of its own: `Buffer.concat` may take one from the pool that all share, which nobody may give away. */
+function joinPieces(pieces: readonly Uint8Array[]): Uint8Array {
+  const joined = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    joined.set(piece, at);
+    at += piece.length;
+  }
+  return joined;
 }
 
 const verified = { outcome: 'verified' } as const;
@@ -153,8 +164,8 @@ class SpanOpener {
       const piece = rest.subarray(0, wantedBytes);
       rest = rest.subarray(piece.length);
       if (piece.length < wantedBytes) {
-        // A copy, since the chunk's memory goes.
-        this.#begun.push(piece.slice());
+        // A copy, since the chunk's memory goes. (`slice` of a Buffer would be none.)
+        this.#begun.push(new Uint8Array(piece));
         this.#begunBytes += piece.length;
       } else {
         const whole = this.#begun.length === 0 ? piece : Buffer.concat([...this.#begun, piece]);

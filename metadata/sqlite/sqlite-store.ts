@@ -118,7 +118,7 @@ class SqliteStore implements MetadataStore {
     this.#settings = settings;
     this.#systemObjects = new SystemObjectTable({ db, tally, stripes });
     this.#changes = changes;
-    this.#records = new RecordReader({ db, names, changes });
+    this.#records = new RecordReader({ db, names, changes, tally });
     this.#importer = new RecordImporter({ db, names, tally });
     this.#finisher = new ImportFinisher({ db, clock });
     const state = new StoreState({ names, tally, changes, buckets, references, stripes });

@@ -3,7 +3,6 @@ import { type FailureDetails, type FailureKind, isFailure } from '../../core/fai
 import { silentLog } from '../../core/log.ts';
 import { Metrics } from '../../core/metrics.ts';
 import type {
-  Extent,
   ObjectAttributes,
   ObjectVersion,
   Profile,
@@ -33,6 +32,7 @@ import type { Provider, ShardWriter } from '../../placement/providers/provider.t
 import { withDeadline } from '../../placement/providers/with-deadline.ts';
 import { withObservation } from '../../placement/providers/with-observation.ts';
 import { type CallWork, type ProviderCall, WrappedProvider } from '../../placement/providers/wrapped-provider.ts';
+import { extentsOf } from '../harness/extents-of.ts';
 
 export const bucketName = 'tests';
 export const ownerId = 'a'.repeat(64);
@@ -216,11 +216,6 @@ export async function countShards({ providers }: Pick<TestEngine, 'providers'>):
   let count = 0;
   for (const provider of providers) count += (await listCids(provider)).length;
   return count;
-}
-
-/** Where the sealed bytes of an object or part lie. */
-export function extentsOf({ spans }: { readonly spans: readonly SealedSpan[] }): Extent[] {
-  return spans.flatMap((span) => span.extents);
 }
 
 export function stripeIdsOf(content: { readonly spans: readonly SealedSpan[] }): StripeId[] {

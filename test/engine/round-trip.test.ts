@@ -3,6 +3,7 @@ import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { Stripe } from '../../core/model.ts';
 import { packageBytes, sealedBytes, sealedRange } from '../../crypto/sealed-stream.ts';
+import { extentsOf } from '../harness/extents-of.ts';
 import { md5Hex, patternBytes } from '../harness/pattern-bytes.ts';
 import {
   assertBudgetsFree,
@@ -10,7 +11,6 @@ import {
   collect,
   countShards,
   createTestEngine,
-  extentsOf,
   failure,
   get,
   never,
