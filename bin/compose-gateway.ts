@@ -3,10 +3,18 @@ import type { Server } from 'node:http';
 import { type AddressInfo, isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '../core/clock.ts';
-import { type Config, defaultProviderCount, defaultReserveBytes, type ListenAddress } from '../core/config.ts';
+import {
+  type Config,
+  ConfigError,
+  defaultProviderCount,
+  defaultReserveBytes,
+  defaultSegmentShardBytes,
+  type ListenAddress,
+} from '../core/config.ts';
 import type { Log } from '../core/log.ts';
 import { Metrics } from '../core/metrics.ts';
 import type { Profile, ProviderId } from '../core/model.ts';
+import type { MasterKey } from '../crypto/master-key.ts';
 import { createEngine } from '../engine/create-engine.ts';
 import type { Upkeep } from '../engine/upkeep/upkeep.ts';
 import { selfTestCodec } from '../erasure/codec-self-test.ts';
@@ -31,6 +39,7 @@ export interface GatewayParts {
   readonly config: Config;
   readonly log: Log;
   readonly root: AccountWithKeys;
+  readonly masterKey: MasterKey;
   /** Tests put faults between the gateway and its providers here. */
   readonly wrapProvider?: (provider: Provider) => Provider;
 }
@@ -48,7 +57,7 @@ export interface Gateway {
 
 /** Puts all parts of a gateway together and starts it. What was opened is closed again when a later step fails. */
 export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
-  const { config, log, root } = parts;
+  const { config, log, root, masterKey } = parts;
   await using opened = new AsyncDisposableStack();
   await makeFolder(config.dataDir);
   const clock = systemClock;
@@ -60,6 +69,7 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
     await openSqliteStore({ path: join(config.dataDir, 'metadata.sqlite'), clock, log }),
     closeStore,
   );
+  await claimStore(metadata, masterKey);
   const fleet = opened.adopt(await openFleet(parts, metrics), closeFleet);
   const { engine, upkeep } = createEngine({
     metadata,
@@ -69,6 +79,7 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
     clock,
     log,
     metrics,
+    masterKey,
     limits: config.limits,
   });
   upkeep.start();
@@ -103,11 +114,22 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
   };
 }
 
+/** The store of one master key is worth nothing with another one. @throws ConfigError */
+async function claimStore(metadata: MetadataStore, masterKey: MasterKey): Promise<void> {
+  const known = await metadata.findSetting('master-key-id');
+  if (known === undefined) await metadata.putSetting('master-key-id', masterKey.id);
+  else if (known !== masterKey.id) {
+    throw new ConfigError([
+      `masterKey: the data were sealed with another master key (${known}), not this (${masterKey.id})`,
+    ]);
+  }
+}
+
 async function openFleet({ config, log, wrapProvider }: GatewayParts, metrics: Metrics): Promise<Fleet> {
   const health = new ProviderHealth({ clock: systemClock, suspectMs: config.limits.suspectMs });
   const members: FleetMember[] = [];
-  for (const { id, path, weight, reserveBytes } of config.providers ?? defaultProviders(config.dataDir)) {
-    const provider = await openDirectoryProvider({ id: id as ProviderId, path, reserveBytes });
+  for (const { id, weight, ...options } of config.providers ?? defaultProviders(config.dataDir)) {
+    const provider = await openDirectoryProvider({ id: id as ProviderId, ...options });
     // From the inside out: faults (in tests), then the deadline, then what counts and judges the outcome.
     const faulty = wrapProvider?.(provider) ?? provider;
     const bounded = withDeadline(faulty, { timeoutMs: config.limits.providerTimeoutMs });
@@ -126,6 +148,7 @@ function defaultProviders(dataDir: string): NonNullable<Config['providers']> {
       path: join(dataDir, 'providers', id),
       weight: 1,
       reserveBytes: defaultReserveBytes,
+      segmentShardBytes: defaultSegmentShardBytes,
     };
   });
 }

@@ -3,6 +3,7 @@ import { type Config, ConfigError, parseConfig } from '../core/config.ts';
 import { createLog } from '../core/log.ts';
 import { renderBanner } from './banner.ts';
 import { composeGateway, type Gateway } from './compose-gateway.ts';
+import { loadMasterKey } from './load-master-key.ts';
 import { loadRootAccount } from './root-account.ts';
 
 /** Starts a gateway, and stops it in order on SIGTERM or SIGINT. */
@@ -13,10 +14,11 @@ export async function runGateway(options: {
   const config = await loadConfig(options.environment, options.configPath);
   const log = createLog(config.logLevel);
   const root = await loadRootAccount(config);
-  const gateway = await composeGateway({ config, log, root: root.account });
+  const key = await loadMasterKey(config);
+  const gateway = await composeGateway({ config, log, root: root.account, masterKey: key.masterKey });
   stopOnSignal(gateway, config);
   process.stdout.write(
-    renderBanner({ config, root, endpoint: gateway.endpoint, adminEndpoint: gateway.adminEndpoint }),
+    renderBanner({ config, root, key, endpoint: gateway.endpoint, adminEndpoint: gateway.adminEndpoint }),
   );
 }
 

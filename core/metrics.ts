@@ -67,6 +67,27 @@ export class Metrics {
     labelNames: ['outcome'] as const,
     registers: this.#registers,
   });
+  readonly packedObjects = new Counter({
+    name: 'holdfast_packed_objects_total',
+    help: 'Objects and parts that were written into packs; divided by the packs written, how many share one',
+    registers: this.#registers,
+  });
+  readonly stripesCompacted = new Counter({
+    name: 'holdfast_stripes_compacted_total',
+    help: 'Sparse stripes whose live data was written anew',
+    registers: this.#registers,
+  });
+  readonly compactedBytes = new Counter({
+    name: 'holdfast_compacted_bytes_total',
+    help: 'Live bytes that compaction moved',
+    registers: this.#registers,
+  });
+  readonly storageBytes = new Gauge({
+    name: 'holdfast_storage_bytes',
+    help: 'Bytes at providers by kind: stored (what the shards of live stripes take) and needed (what live data would take at k+m)',
+    labelNames: ['kind'] as const,
+    registers: this.#registers,
+  });
   readonly shardsCollected = new Counter({
     name: 'holdfast_shards_collected_total',
     help: 'Shards deleted at providers, by cause: freed (nothing refers to the stripe) or orphan (no stripe is known for it)',
