@@ -71,7 +71,7 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
   );
   await claimStore(metadata, masterKey);
   const fleet = opened.adopt(await openFleet(parts, metrics), closeFleet);
-  const { engine, upkeep } = createEngine({
+  const { engine, upkeep, journal } = createEngine({
     metadata,
     fleet,
     codec,
@@ -81,7 +81,10 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
     metrics,
     masterKey,
     limits: config.limits,
+    isJournaling: true,
   });
+  opened.defer(() => journal?.stop());
+  journal?.start();
   upkeep.start();
   opened.defer(() => upkeep.stop());
   const handler = new S3Handler({

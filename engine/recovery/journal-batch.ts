@@ -36,8 +36,7 @@ interface PackedHeader {
   readonly snapshot: PackedSnapshot | null;
 }
 
-/** A snapshot reference as it stands in JSON. */
-export type PackedSnapshot = readonly [begin: number, last: PackedLocation];
+type PackedSnapshot = readonly [begin: number, last: PackedLocation];
 
 const formatVersion = 1;
 const namePrefix = 'journal ';
@@ -67,12 +66,11 @@ export async function encodeBatch(header: BatchHeader, records: readonly Metadat
 }
 
 /** @throws Error for what is no batch of a format that this code knows */
-export async function decodeBatch(
-  content: Uint8Array,
-): Promise<{ header: BatchHeader; pages: RecordStream['pages'] }> {
+export async function decodeBatch(content: Uint8Array): Promise<{ header: BatchHeader; pages: RecordStream['pages'] }> {
   const { header, pages } = await decodeRecordStream(content);
   const packed = header as PackedHeader;
-  if (packed.kind !== 'journal' || packed.formatVersion !== formatVersion) throw new Error('not a batch of the journal');
+  if (packed.kind !== 'journal' || packed.formatVersion !== formatVersion)
+    throw new Error('not a batch of the journal');
   const { sequence, outstanding, createdAtMs, oldestWriteMs, previous, snapshot } = packed;
   return {
     header: {
@@ -87,10 +85,10 @@ export async function decodeBatch(
   };
 }
 
-export function packSnapshot({ begin, last }: SnapshotReference): PackedSnapshot {
+function packSnapshot({ begin, last }: SnapshotReference): PackedSnapshot {
   return [begin, packLocation(last)];
 }
 
-export function unpackSnapshot([begin, last]: PackedSnapshot): SnapshotReference {
+function unpackSnapshot([begin, last]: PackedSnapshot): SnapshotReference {
   return { begin, last: unpackLocation(last) };
 }

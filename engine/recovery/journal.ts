@@ -9,7 +9,7 @@ import { RootKeeper } from './root-keeper.ts';
 import { parseChunkName } from './snapshot-chunk.ts';
 import { measureStripe, type SystemLocation } from './system-location.ts';
 import { writeSnapshot } from './write-snapshot.ts';
-import { type SystemWriteParts, writeSystemObject } from './write-system-object.ts';
+import { type SystemWriteParts, storeSystemObject } from './write-system-object.ts';
 
 export type JournalParts = SystemWriteParts & Pick<EngineParts, 'metadata' | 'log' | 'profiles'>;
 
@@ -40,8 +40,9 @@ export class Journal implements MetadataJournal {
   readonly #roots: RootKeeper;
   readonly #controller = new AbortController();
   #timer: NodeJS.Timeout | undefined;
-  /** The batch that is being written, and the one that follows it, where somebody waits for it. */
-  #running: Promise<void> = Promise.resolve();
+  /** The end of the work that must come one at a time: batches, and steps of snapshots between them. */
+  #queue: Promise<unknown> = Promise.resolve();
+  /** The batch that has not begun yet, where somebody waits for it. */
   #next: Promise<void> | undefined;
   #snapshotting: Promise<void> | undefined;
   #tick: Promise<void> = Promise.resolve();
@@ -84,10 +85,9 @@ export class Journal implements MetadataJournal {
    * @throws Failure `too-few-writes`, `storage-full`, `overloaded`: the changes stay, and come with a later batch
    */
   flush(): Promise<void> {
-    this.#next ??= this.#running.then(noop, noop).then(() => {
+    this.#next ??= this.#exclusively(() => {
       this.#next = undefined;
-      this.#running = this.#writeBatch(false);
-      return this.#running;
+      return this.#writeBatch(false);
     });
     return this.#next;
   }
@@ -120,7 +120,7 @@ export class Journal implements MetadataJournal {
     }
     this.#controller.abort(new DOMException('The journal was stopped', 'AbortError'));
     await this.#snapshotting?.catch(noop);
-    await this.#running.catch(noop);
+    await this.#queue;
   }
 
   #beginTick(): void {
@@ -143,7 +143,8 @@ export class Journal implements MetadataJournal {
           });
       }
     } catch (error) {
-      if (!this.#controller.signal.aborted) log.error({ err: error }, 'journal failed: recent changes are on one disk only');
+      if (!this.#controller.signal.aborted)
+        log.error({ err: error }, 'journal failed: recent changes are on one disk only');
     }
   }
 
@@ -181,17 +182,13 @@ export class Journal implements MetadataJournal {
         ...(this.#snapshot && { snapshot: { begin: this.#snapshot.begin, last: this.#snapshot.last } }),
       };
       const content = await encodeBatch(header, records);
-      const endWrite = pins.beginWrite(sequence, nowMs);
-      try {
-        const name = batchName(sequence);
-        const location = await writeSystemObject(this.#parts, { name, number: sequence, content }, this.#profile, signal);
+      const object = { name: batchName(sequence), number: sequence, content };
+      const noteBatch = async (location: SystemLocation): Promise<void> => {
         markDurableStep('journal-stored');
         await Promise.all([metadata.putSystemObject(location), metadata.forgetChanges(mark)]);
         markDurableStep('journal-noted');
-        this.#newest = location;
-      } finally {
-        endWrite();
-      }
+      };
+      this.#newest = await storeSystemObject(this.#parts, object, this.#profile, noteBatch, signal);
       this.#batches += 1;
       this.#batchBytes += content.length;
       metrics.journalBatches.inc({ outcome: 'ok' });
@@ -261,13 +258,13 @@ export class Journal implements MetadataJournal {
 
   async #takeSnapshot(isThrottled: boolean): Promise<void> {
     const { metadata } = this.#parts;
-    const [begin, before] = await this.#betweenBatches(() => {
+    const [begin, before] = await this.#exclusively(() => {
       return [metadata.drawNumber(), { batches: this.#batches, bytes: this.#batchBytes }] as const;
     });
     const snapshot = await this.#writeSnapshot(begin, isThrottled);
     markDurableStep('snapshot-stored');
     const objects = await metadata.listSystemObjects();
-    await this.#betweenBatches(() => {
+    await this.#exclusively(() => {
       this.#snapshot = snapshot;
       this.#batches -= before.batches;
       this.#batchBytes -= before.bytes;
@@ -284,8 +281,7 @@ export class Journal implements MetadataJournal {
   }
 
   async #writeSnapshot(begin: number, isThrottled: boolean): Promise<ChainSnapshot> {
-    const { metadata, metrics, clock, pins } = this.#parts;
-    const endWrite = pins.beginWrite(begin, clock.now());
+    const { metrics, clock } = this.#parts;
     try {
       const request = { begin, profile: this.#profile, isThrottled };
       const written = await writeSnapshot(this.#parts, request, this.#controller.signal);
@@ -298,9 +294,6 @@ export class Journal implements MetadataJournal {
       metrics.snapshots.inc({ outcome: 'failed' });
       await this.#dropSnapshot(begin).catch(noop);
       throw error;
-    } finally {
-      endWrite();
-      void metadata;
     }
   }
 
@@ -312,10 +305,9 @@ export class Journal implements MetadataJournal {
     if (names.length > 0) await metadata.deleteSystemObjects(names);
   }
 
-  /** Runs `work` while no batch is being written. */
-  #betweenBatches<T>(work: () => T | Promise<T>): Promise<T> {
-    const result = this.#running.then(noop, noop).then(work);
-    this.#running = result.then(noop, noop);
+  #exclusively<T>(work: () => T | Promise<T>): Promise<T> {
+    const result = this.#queue.then(work);
+    this.#queue = result.then(noop, noop);
     return result;
   }
 
@@ -324,8 +316,7 @@ export class Journal implements MetadataJournal {
     const batch = this.#newest;
     if (batch === undefined || (!this.#roots.isBehind(batch) && this.#superseded.length === 0)) return;
     const superseded = this.#superseded;
-    const snapshot = this.#snapshot && { begin: this.#snapshot.begin, last: this.#snapshot.last };
-    const count = await this.#roots.write({ batch, snapshot }, this.#controller.signal);
+    const count = await this.#roots.write(batch, this.#controller.signal);
     markDurableStep('roots-written');
     // With m providers lost there must be one left that points at the new chain.
     if (superseded.length === 0 || count <= this.#profile.m) return;

@@ -4,7 +4,6 @@ import type { Metrics } from '../../core/metrics.ts';
 import type { MasterKey } from '../../crypto/master-key.ts';
 import type { MetadataStore } from '../../metadata/metadata-store.ts';
 import type { Fleet } from '../../placement/fleet.ts';
-import type { SnapshotReference } from './journal-batch.ts';
 import { sealRoot } from './root-record.ts';
 import type { SystemLocation } from './system-location.ts';
 
@@ -41,13 +40,8 @@ export class RootKeeper {
   }
 
   /** Writes roots to all providers, and returns how many have them. One that fails gets it with a later call. */
-  async write(
-    chain: { readonly batch: SystemLocation; readonly snapshot: SnapshotReference | undefined },
-    signal: AbortSignal,
-  ): Promise<number> {
-    const { batch, snapshot } = chain;
-    const sequence = this.#metadata.drawNumber();
-    const root = { sequence, writtenAtMs: this.#clock.now(), batch, ...(snapshot && { snapshot }) };
+  async write(batch: SystemLocation, signal: AbortSignal): Promise<number> {
+    const root = { sequence: this.#metadata.drawNumber(), writtenAtMs: this.#clock.now(), batch };
     const bytes = sealRoot(this.#masterKey, root);
     const outcomes = await Promise.all(
       this.#fleet.members.map(async ({ provider }) => {

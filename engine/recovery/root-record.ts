@@ -1,23 +1,21 @@
 import { randomBytes } from 'node:crypto';
 import type { MasterKey } from '../../crypto/master-key.ts';
 import { maxRootBytes } from '../../placement/providers/provider.ts';
-import { type PackedSnapshot, packSnapshot, type SnapshotReference, unpackSnapshot } from './journal-batch.ts';
 import { type PackedLocation, packLocation, type SystemLocation, unpackLocation } from './system-location.ts';
 
-/** Where the newest of the journal and of the snapshots lie: what every provider keeps a copy of. */
+/** Where the metadata lie: what every provider keeps a copy of. */
 export interface Root {
   /** Rises with each root that is written; the highest counts. */
   readonly sequence: number;
   readonly writtenAtMs: number;
+  /** The newest batch of the journal. It leads to all others, and to the snapshot that they rest on. */
   readonly batch: SystemLocation;
-  readonly snapshot?: SnapshotReference;
 }
 
 interface PackedRoot {
   readonly sequence: number;
   readonly writtenAtMs: number;
   readonly batch: PackedLocation;
-  readonly snapshot: PackedSnapshot | null;
 }
 
 /**
@@ -38,13 +36,8 @@ const prefixBytes = 40;
 
 /** @throws RangeError when it is longer than a provider takes. The buffer belongs to the caller. */
 export function sealRoot(masterKey: MasterKey, root: Root): Uint8Array {
-  const { sequence, writtenAtMs, batch, snapshot } = root;
-  const packed: PackedRoot = {
-    sequence,
-    writtenAtMs,
-    batch: packLocation(batch),
-    snapshot: snapshot ? packSnapshot(snapshot) : null,
-  };
+  const { sequence, writtenAtMs, batch } = root;
+  const packed: PackedRoot = { sequence, writtenAtMs, batch: packLocation(batch) };
   const prefix = Buffer.alloc(prefixBytes);
   magic.copy(prefix);
   prefix.writeUInt16BE(formatVersion, 8);
@@ -72,17 +65,8 @@ export function openRoot(masterKey: MasterKey, bytes: Uint8Array): OpenedRoot {
   if (masterKeyId !== masterKey.id) return { kind: 'other-key', masterKeyId };
   const plain = masterKey.openRecord(recordName(prefix), buffer.subarray(prefixBytes));
   if (plain === undefined) return { kind: 'damaged' };
-  const packed = JSON.parse(Buffer.from(plain).toString()) as PackedRoot;
-  const { sequence, writtenAtMs, batch, snapshot } = packed;
-  return {
-    kind: 'root',
-    root: {
-      sequence,
-      writtenAtMs,
-      batch: unpackLocation(batch),
-      ...(snapshot && { snapshot: unpackSnapshot(snapshot) }),
-    },
-  };
+  const { sequence, writtenAtMs, batch } = JSON.parse(Buffer.from(plain).toString()) as PackedRoot;
+  return { kind: 'root', root: { sequence, writtenAtMs, batch: unpackLocation(batch) } };
 }
 
 /** The whole clear prefix is bound to the record. */

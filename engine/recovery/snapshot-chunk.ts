@@ -50,12 +50,11 @@ export function encodeChunk(header: ChunkHeader, lines: readonly string[]): Prom
 }
 
 /** @throws Error for what is no chunk of a format that this code knows */
-export async function decodeChunk(
-  content: Uint8Array,
-): Promise<{ header: ChunkHeader; pages: RecordStream['pages'] }> {
+export async function decodeChunk(content: Uint8Array): Promise<{ header: ChunkHeader; pages: RecordStream['pages'] }> {
   const { header, pages } = await decodeRecordStream(content);
   const packed = header as PackedHeader;
-  if (packed.kind !== 'snapshot' || packed.formatVersion !== formatVersion) throw new Error('not a chunk of a snapshot');
+  if (packed.kind !== 'snapshot' || packed.formatVersion !== formatVersion)
+    throw new Error('not a chunk of a snapshot');
   const { begin, index, isLast, previous } = packed;
   return { header: { begin, index, isLast, ...(previous && { previous: unpackLocation(previous) }) }, pages };
 }

@@ -4,7 +4,7 @@ import type { MetadataStore } from '../../metadata/metadata-store.ts';
 import { renderRecords } from './record-stream.ts';
 import { chunkName, encodeChunk } from './snapshot-chunk.ts';
 import type { SystemLocation } from './system-location.ts';
-import { type SystemWriteParts, writeSystemObject } from './write-system-object.ts';
+import { type SystemWriteParts, storeSystemObject } from './write-system-object.ts';
 
 /** A snapshot that is complete. */
 export interface WrittenSnapshot {
@@ -51,19 +51,13 @@ export async function writeSnapshot(
     if (isLast || chars >= chunkChars) {
       const content = await encodeChunk({ begin, index, isLast, ...(previous && { previous }) }, lines);
       const name = chunkName({ begin, index, isLast });
-      const location = await writeSystemObject(
-        parts,
-        { name, number: metadata.drawNumber(), content },
-        profile,
-        signal,
-      );
-      await metadata.putSystemObject(location);
-      previous = location;
+      const object = { name, number: metadata.drawNumber(), content };
+      previous = await storeSystemObject(parts, object, profile, (place) => metadata.putSystemObject(place), signal);
       bytes += content.length;
       index += 1;
       lines = [];
       chars = 0;
-      if (isLast) return { begin, last: location, chunks: index, bytes };
+      if (isLast) return { begin, last: previous, chunks: index, bytes };
     }
     if (isThrottled) await delay(performance.now() - startedAtMs, undefined, { signal, ref: false });
   }
