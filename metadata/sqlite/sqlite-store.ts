@@ -16,17 +16,26 @@ import type {
 import type {
   BucketPage,
   BucketQuery,
+  ChangeSet,
   CompleteUpload,
   Completion,
   DeleteOutcome,
   DeleteVersion,
+  ImportReport,
+  MetadataRecord,
   MetadataStore,
+  MoveExtents,
   NewBucket,
   ObjectPage,
   ObjectQuery,
   PartPage,
   PutPart,
+  PutSystemObject,
   PutVersion,
+  RecordPage,
+  SparseStripe,
+  StripeReference,
+  SystemObject,
   UploadPage,
   UploadQuery,
   Usage,
@@ -34,10 +43,19 @@ import type {
   VersionQuery,
 } from '../metadata-store.ts';
 import { BucketTable } from './bucket-table.ts';
+import { ChangeLog } from './change-log.ts';
+import { ExtentMover } from './extent-mover.ts';
+import { ImportFinisher } from './import-finisher.ts';
 import { Listings } from './listings.ts';
 import { NameTable } from './name-table.ts';
 import { openDatabase } from './open-database.ts';
+import { RecordImporter } from './record-importer.ts';
+import { RecordReader } from './record-reader.ts';
+import { SettingTable } from './setting-table.ts';
+import { StoreState } from './store-state.ts';
+import { StripeReferences } from './stripe-references.ts';
 import { StripeTable } from './stripe-table.ts';
+import { SystemObjectTable } from './system-object-table.ts';
 import { Tally } from './tally.ts';
 import { UploadVerbs } from './upload-verbs.ts';
 import { VersionTable } from './version-table.ts';
@@ -68,40 +86,48 @@ class SqliteStore implements MetadataStore {
   readonly #versions: VersionVerbs;
   readonly #uploads: UploadVerbs;
   readonly #listings: Listings;
+  readonly #mover: ExtentMover;
+  readonly #settings: SettingTable;
+  readonly #systemObjects: SystemObjectTable;
+  readonly #changes: ChangeLog;
+  readonly #records: RecordReader;
+  readonly #importer: RecordImporter;
+  readonly #finisher: ImportFinisher;
+  readonly #state: StoreState;
   readonly #queue: WriteQueue;
+  #importing: Promise<void> | undefined;
 
   constructor({ db, clock, log }: { db: Database; clock: Clock; log: Log }) {
     const names = new NameTable({ db });
     const tally = new Tally({ db, clock });
-    const buckets = new BucketTable({ db, tally });
-    const stripes = new StripeTable({ db, names, tally, clock });
-    const versions = new VersionTable({ db, tally, stripes });
+    const changes = new ChangeLog({ db, tally });
+    const settings = new SettingTable({ db, changes });
+    const buckets = new BucketTable({ db, tally, settings, changes });
+    const references = new StripeReferences({ db, tally });
+    const stripes = new StripeTable({ db, names, tally, clock, changes, references });
+    const versions = new VersionTable({ db, tally, stripes, changes });
     const versionVerbs = new VersionVerbs({ names, tally, buckets, stripes, versions });
     this.#db = db;
     this.#tally = tally;
     this.#buckets = buckets;
     this.#stripes = stripes;
     this.#versions = versionVerbs;
-    this.#uploads = new UploadVerbs({ db, names, tally, clock, buckets, stripes, versions, versionVerbs });
+    this.#uploads = new UploadVerbs({ db, names, tally, clock, changes, buckets, stripes, versions, versionVerbs });
     this.#listings = new Listings({ db, names, buckets, versions });
-    const state = {
-      mark: () => {
-        tally.mark();
-        names.mark();
-      },
-      rewind: () => {
-        tally.rewind();
-        names.rewind();
-        buckets.forget();
-      },
-      save: () => tally.save(),
-      reload: () => {
-        tally.reload();
-        names.reload();
-        buckets.forget();
-      },
-    };
+    this.#mover = new ExtentMover({ db, names, changes, buckets, references, stripes, versions });
+    this.#settings = settings;
+    this.#systemObjects = new SystemObjectTable({ db, tally, stripes });
+    this.#changes = changes;
+    this.#records = new RecordReader({ db, names, changes });
+    this.#importer = new RecordImporter({ db, names, tally });
+    this.#finisher = new ImportFinisher({ db, clock });
+    const state = new StoreState({ names, tally, changes, buckets, references, stripes });
     this.#queue = new WriteQueue({ db, state, log });
+    this.#state = state;
+  }
+
+  drawNumber(): number {
+    return this.#tally.drawNumber();
   }
 
   createBucket(bucket: NewBucket): Promise<Bucket> {
@@ -194,6 +220,18 @@ class SqliteStore implements MetadataStore {
     return this.#stripes.find(ids);
   }
 
+  async listSparseStripes(limit: number): Promise<SparseStripe[]> {
+    return this.#stripes.listSparse(limit);
+  }
+
+  listReferences(id: StripeId): Promise<StripeReference[]> {
+    return this.#mover.listReferences(id);
+  }
+
+  moveExtents(request: MoveExtents): Promise<void> {
+    return this.#queue.run(() => this.#mover.move(request));
+  }
+
   recordShard(stripeId: StripeId, shard: PlacedShard): Promise<void> {
     return this.#queue.run(() => this.#stripes.recordShard(stripeId, shard));
   }
@@ -222,8 +260,74 @@ class SqliteStore implements MetadataStore {
     return this.#tally.usage();
   }
 
+  async findSetting(name: string): Promise<string | undefined> {
+    return this.#settings.find(name);
+  }
+
+  putSetting(name: string, value: string): Promise<void> {
+    return this.#queue.run(() => this.#settings.put(name, value));
+  }
+
+  putSystemObject(request: PutSystemObject): Promise<void> {
+    return this.#queue.run(() => this.#systemObjects.put(request));
+  }
+
+  async listSystemObjects(): Promise<SystemObject[]> {
+    return this.#systemObjects.list();
+  }
+
+  deleteSystemObjects(names: readonly string[]): Promise<void> {
+    return this.#queue.run(() => {
+      for (const name of names) this.#systemObjects.delete(name);
+    });
+  }
+
+  readChanges(): Promise<ChangeSet> {
+    return this.#records.readChanges();
+  }
+
+  forgetChanges(mark: number): Promise<void> {
+    return this.#queue.run(() => this.#changes.forget(mark));
+  }
+
+  async readRecords(cursor: string | undefined, limit: number): Promise<RecordPage> {
+    return this.#records.readPage(cursor, limit);
+  }
+
+  async importRecords(records: readonly MetadataRecord[]): Promise<void> {
+    this.#importing ??= this.#beginImport();
+    await this.#importing;
+    await this.#queue.run(() => this.#importer.add(records));
+  }
+
+  /** Everything is durable with the last commit, which flushes the log and, by way of the checkpoint, the database. */
+  async finishImport(): Promise<ImportReport> {
+    this.#importing ??= this.#beginImport();
+    await this.#importing;
+    this.#db.pragma('synchronous = FULL');
+    const report = await this.#queue.run(() => {
+      const result = this.#finisher.finish();
+      this.#state.reload();
+      return result;
+    });
+    this.#db.pragma('wal_checkpoint(TRUNCATE)');
+    this.#importing = undefined;
+    return report;
+  }
+
+  async knownNumbers(numbers: readonly number[]): Promise<Set<number>> {
+    return this.#records.knownNumbers(numbers);
+  }
+
   async close(): Promise<void> {
     await this.#queue.close();
     this.#db.close();
+  }
+
+  /** That an import is under way is durable before any of it is written without flushes. */
+  async #beginImport(): Promise<void> {
+    await this.#queue.run(() => this.#importer.begin());
+    this.#db.pragma('wal_checkpoint(TRUNCATE)');
+    this.#db.pragma('synchronous = OFF');
   }
 }

@@ -1,4 +1,5 @@
 import type { Database, Statement } from 'better-sqlite3';
+import { markDurableStep } from '../../core/durable-steps.ts';
 import type { Log } from '../../core/log.ts';
 
 /** What the store keeps in memory of the database, and must follow it when a verb or a whole batch is undone. */
@@ -24,7 +25,8 @@ const maxBatchVerbs = 512;
 
 /**
  * Group commit: verbs that arrive in one turn of the event loop share one transaction, and so one wait for the disk.
- * Each runs inside a savepoint (some 1.5 us), so one that throws leaves no trace and disturbs no other.
+ * Each runs inside a savepoint (some 1.5 us), so one that throws leaves no trace and disturbs no other; a verb that is alone
+ * has the transaction for that.
  */
 export class WriteQueue {
   readonly #db: Database;
@@ -32,6 +34,7 @@ export class WriteQueue {
   readonly #log: Log;
   readonly #begin: Statement<[]>;
   readonly #commit: Statement<[]>;
+  readonly #rollback: Statement<[]>;
   readonly #savepoint: Statement<[]>;
   readonly #release: Statement<[]>;
   readonly #undo: Statement<[]>;
@@ -46,6 +49,7 @@ export class WriteQueue {
     this.#log = parts.log;
     this.#begin = parts.db.prepare('BEGIN IMMEDIATE');
     this.#commit = parts.db.prepare('COMMIT');
+    this.#rollback = parts.db.prepare('ROLLBACK');
     this.#savepoint = parts.db.prepare('SAVEPOINT verb');
     this.#release = parts.db.prepare('RELEASE verb');
     this.#undo = parts.db.prepare('ROLLBACK TO verb');
@@ -84,9 +88,13 @@ export class WriteQueue {
     let settle: (() => void)[];
     try {
       this.#begin.run();
-      settle = batch.map((entry) => this.#runVerb(entry));
-      this.#state.save();
-      this.#commit.run();
+      settle = batch.length === 1 ? this.#runLoneVerb(batch[0]!) : batch.map((entry) => this.#runVerb(entry));
+      if (this.#db.inTransaction) {
+        this.#state.save();
+        markDurableStep('metadata-committing');
+        this.#commit.run();
+        markDurableStep('metadata-committed');
+      }
     } catch (error) {
       this.#log.error({ err: error, verbs: batch.length }, 'metadata batch failed');
       this.#abandon();
@@ -96,6 +104,20 @@ export class WriteQueue {
     if (this.#entries.length > 0) this.#schedule();
     else this.#whenDrained?.();
   };
+
+  /** Leaves the transaction open, or rolls it back when the verb throws. */
+  #runLoneVerb(entry: Entry): (() => void)[] {
+    this.#state.mark();
+    try {
+      const value = entry.verb();
+      return [() => entry.resolve(value)];
+    } catch (error) {
+      if (!this.#db.inTransaction) throw error;
+      this.#rollback.run();
+      this.#state.rewind();
+      return [() => entry.reject(error)];
+    }
+  }
 
   /** Returns how to tell the caller once the batch is durable. Throws only when the whole transaction is lost. */
   #runVerb(entry: Entry): () => void {
