@@ -26,12 +26,23 @@ import { putObject } from './put-object.ts';
 import { putPart } from './put-part.ts';
 import { RecentNotes } from './recent-notes.ts';
 import { Journal } from './recovery/journal.ts';
+import type { VerifyReport } from './recovery/verify-report.ts';
+import { type VerifyOptions, verifyStore } from './recovery/verify-store.ts';
 import { RowPool, rowBufferBytes } from './row-pool.ts';
 import { StripePins } from './stripe-pins.ts';
 import { Upkeep } from './upkeep/upkeep.ts';
 
 const failureNoteAgeMs = 60_000;
 const noJournal: MetadataJournal = { flush: async () => {}, coversUntilMs: () => Number.POSITIVE_INFINITY };
+
+export interface CreatedEngine {
+  readonly engine: Engine;
+  readonly upkeep: Upkeep;
+  /** Where it was asked for. */
+  readonly journal: Journal | undefined;
+  /** Checks the metadata against what the providers hold, while nobody writes. */
+  verify(options: VerifyOptions, signal: AbortSignal): Promise<VerifyReport>;
+}
 
 /**
  * Puts the engine together. It does no upkeep of itself before `upkeep.start()`, and writes batches of the journal only for
@@ -52,7 +63,7 @@ export function createEngine(parts: {
   limits?: Partial<EngineLimits>;
   /** Whether changes of the metadata go to the providers as well; off unless set. */
   isJournaling?: boolean;
-}): { engine: Engine; upkeep: Upkeep; journal: Journal | undefined } {
+}): CreatedEngine {
   const { fleet, metrics, log } = parts;
   const limits = { ...defaultLimits, ...parts.limits };
   checkProfiles(limits, parts.profiles);
@@ -96,7 +107,7 @@ export function createEngine(parts: {
     objects: createObjects(engineParts),
     uploads: createUploads(engineParts),
   };
-  return { engine, upkeep, journal };
+  return { engine, upkeep, journal, verify: (options, signal) => verifyStore(engineParts, options, signal) };
 }
 
 function maxRowBytes(profiles: readonly Profile[]): number {
