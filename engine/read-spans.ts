@@ -69,7 +69,7 @@ async function readInOneBlock(
     if (sealed === undefined) return undefined;
     const pieces = [...new SpanOpener(span, unwrapKey(parts, span)).update(sealed, false)];
     parts.metrics.blocksRead.inc(verified);
-    return pieces.length === 1 ? pieces[0] : Buffer.concat(pieces);
+    return pieces.length === 1 ? pieces[0] : joinPieces(pieces);
   } catch (error) {
     signal.throwIfAborted();
     if (isFailure(error, 'stripe-missing')) throw error;
@@ -78,6 +78,17 @@ async function readInOneBlock(
     parts.pins.unpin([extent.stripeId]);
     lease.release();
   }
+}
+
+/** In a buffer of its own: `Buffer.concat` may take one from the pool that all share, which nobody may give away. */
+function joinPieces(pieces: readonly Uint8Array[]): Uint8Array {
+  const joined = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    joined.set(piece, at);
+    at += piece.length;
+  }
+  return joined;
 }
 
 const verified = { outcome: 'verified' } as const;
@@ -140,8 +151,8 @@ class SpanOpener {
       const piece = rest.subarray(0, wantedBytes);
       rest = rest.subarray(piece.length);
       if (piece.length < wantedBytes) {
-        // A copy, since the chunk's memory goes.
-        this.#begun.push(piece.slice());
+        // A copy, since the chunk's memory goes. (`slice` of a Buffer would be none.)
+        this.#begun.push(new Uint8Array(piece));
         this.#begunBytes += piece.length;
       } else {
         const whole = this.#begun.length === 0 ? piece : Buffer.concat([...this.#begun, piece]);

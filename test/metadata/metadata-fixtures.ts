@@ -55,11 +55,19 @@ export function storedBytesOf(dataBytes: number): number {
 }
 
 /** A stripe of RS 4+2 with all shards, or only the first `placed` of them. */
-export function newStripe({ placed = 6, dataBytes = 4096 }: { placed?: number; dataBytes?: number } = {}): NewStripe {
+export function newStripe({
+  placed = 6,
+  dataBytes = 4096,
+  storedBytes = storedBytesOf(dataBytes),
+}: {
+  placed?: number;
+  dataBytes?: number;
+  storedBytes?: number;
+} = {}): NewStripe {
   const id = randomBytes(16).toString('hex') as StripeId;
   const shards = Array.from({ length: placed }, (_, index) => placeShard(id, index, `p${index}`));
   const cut = { profileName: 'STANDARD', k: 4, m: 2, blockBytes: 4096, dataBytes, manifestBytes: 100 };
-  return { id, ...cut, shardCount: 6, storedBytes: storedBytesOf(dataBytes), shards };
+  return { id, ...cut, shardCount: 6, storedBytes, shards };
 }
 
 export function placeShard(stripeId: StripeId, index: number, providerId: string): PlacedShard {
