@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
+import { Failure } from '../../core/failure.ts';
 import { silentLog } from '../../core/log.ts';
 import { Metrics } from '../../core/metrics.ts';
-import type { ObjectAttributes, ObjectVersion, Profile, ProviderId } from '../../core/model.ts';
+import type { ObjectAttributes, ObjectVersion, Profile, ProviderId, ShardCid } from '../../core/model.ts';
 import type { Payload } from '../../core/payload.ts';
 import { MasterKey } from '../../crypto/master-key.ts';
 import { BlockReader } from '../../engine/block-reader.ts';
@@ -50,12 +51,23 @@ export class RecoveryWorld {
     },
   };
   readonly #opened: LiveEngine[] = [];
+  #isFrozen = false;
 
   constructor({ providerCount = 6 }: { providerCount?: number } = {}) {
     this.providers = Array.from({ length: providerCount }, (_, index) => {
       const id = `p${index}` as ProviderId;
-      return createFaultyProvider(createMemoryProvider({ id, clock: this.clock }));
+      return createFaultyProvider(freezable(createMemoryProvider({ id, clock: this.clock }), () => this.#isFrozen));
     });
+  }
+
+  /** From now on nothing changes at the providers: as if the gateway's machine had died in this moment. */
+  freeze(): void {
+    this.#isFrozen = true;
+  }
+
+  /** Another gateway takes over. */
+  thaw(): void {
+    this.#isFrozen = false;
   }
 
   /** An engine over a store: an empty one unless it is given. */
@@ -117,6 +129,44 @@ export class RecoveryWorld {
 
 function noop(): void {}
 
+/** A provider to which nothing can be written while `isFrozen`. */
+function freezable(provider: Provider, isFrozen: () => boolean): Provider {
+  const check = (): void => {
+    if (isFrozen()) throw new Failure('provider-error', { providerId: provider.id, call: 'write' });
+  };
+  return {
+    id: provider.id,
+    putShard: async (...args) => {
+      check();
+      return provider.putShard(...args);
+    },
+    createShard: async (signal) => {
+      check();
+      const writer = await provider.createShard(signal);
+      const commit = async (cid: ShardCid): Promise<void> => {
+        check();
+        return writer.commit(cid);
+      };
+      return { append: (buffers) => writer.append(buffers), commit, abort: () => writer.abort() };
+    },
+    deleteShard: async (...args) => {
+      check();
+      return provider.deleteShard(...args);
+    },
+    writeRoot: async (...args) => {
+      check();
+      return provider.writeRoot(...args);
+    },
+    readShard: (...args) => provider.readShard(...args),
+    statShard: (...args) => provider.statShard(...args),
+    listShards: (...args) => provider.listShards(...args),
+    readRoot: (...args) => provider.readRoot(...args),
+    reclaim: (...args) => provider.reclaim(...args),
+    capacity: (...args) => provider.capacity(...args),
+    close: () => provider.close(),
+  };
+}
+
 export const plainAttributes: ObjectAttributes = { headers: {}, userMetadata: {}, tags: {}, storageClass: 'STANDARD' };
 
 export function payloadOf(bytes: Uint8Array): Payload {
@@ -156,14 +206,33 @@ export async function get({ engine }: LiveEngine, bucket: string, key: string, v
   return Buffer.concat(chunks).toString('latin1');
 }
 
+export interface SeenVersion {
+  readonly kind: string;
+  readonly key: string;
+  readonly versionId: string;
+  readonly isLatest: boolean;
+  readonly bytes?: string;
+}
+
+export interface SeenUpload {
+  readonly parts: readonly unknown[];
+  readonly key: string;
+  readonly uploadId: string;
+}
+
+export interface SeenBucket {
+  readonly versions: readonly SeenVersion[];
+  readonly uploads: readonly SeenUpload[];
+}
+
 /** All that clients can see: buckets, versions with their bytes, uploads and parts. */
-export async function readEverything(live: LiveEngine): Promise<unknown> {
+export async function readEverything(live: LiveEngine): Promise<Record<string, SeenBucket>> {
   const { engine } = live;
   const { buckets } = await engine.buckets.list({ ownerId, limit: 1_000 });
-  const everything: Record<string, unknown> = {};
+  const everything: Record<string, SeenBucket> = {};
   for (const { name, id: _, ...bucket } of buckets) {
     const { versions } = await engine.objects.listVersions({ bucket: name, limit: 100_000 });
-    const seen = [];
+    const seen: SeenVersion[] = [];
     for (const listed of versions) {
       const { key, versionId, kind } = listed;
       if (kind === 'delete-marker') seen.push(listed);
@@ -173,7 +242,7 @@ export async function readEverything(live: LiveEngine): Promise<unknown> {
         seen.push({ ...described, bytes: await get(live, name, key, versionId) });
       }
     }
-    const uploads = [];
+    const uploads: SeenUpload[] = [];
     for (const upload of (await engine.uploads.list({ bucket: name, limit: 1_000 })).uploads) {
       const { parts } = await engine.uploads.listParts({ ...upload }, 0, 1_000);
       uploads.push({ ...upload, parts: parts.map(({ spans: ___, ...part }) => part) });
