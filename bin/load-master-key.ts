@@ -55,6 +55,17 @@ export async function readMasterKey(path: string): Promise<MasterKey> {
   return parseKeyFile(text, path);
 }
 
+/** A key as a command is given it: 64 hex digits, or the file that holds them. @throws ConfigError */
+export async function findMasterKey(hexOrPath: string): Promise<{ masterKey: MasterKey; hex: string }> {
+  const isHex = masterKeyPattern.test(hexOrPath);
+  const text = isHex
+    ? hexOrPath
+    : await readFile(hexOrPath, 'utf8').catch((error: Error) => {
+        throw new ConfigError([`master key file: ${error.message}`]);
+      });
+  return { masterKey: parseKeyFile(text, hexOrPath), hex: text.trim().toLowerCase() };
+}
+
 /** @param hex 64 hex digits */
 export function parseMasterKey(hex: string): MasterKey {
   return new MasterKey(Buffer.from(hex, 'hex'));

@@ -25,14 +25,28 @@ import { maxPacksUnderWay, Packer } from './packer.ts';
 import { putObject } from './put-object.ts';
 import { putPart } from './put-part.ts';
 import { RecentNotes } from './recent-notes.ts';
+import { Journal } from './recovery/journal.ts';
+import type { VerifyReport } from './recovery/verify-report.ts';
+import { type VerifyOptions, verifyStore } from './recovery/verify-store.ts';
 import { RowPool, rowBufferBytes } from './row-pool.ts';
 import { StripePins } from './stripe-pins.ts';
 import { Upkeep } from './upkeep/upkeep.ts';
 
 const failureNoteAgeMs = 60_000;
+const noJournal: MetadataJournal = { flush: async () => {}, coversUntilMs: () => Number.POSITIVE_INFINITY };
+
+export interface CreatedEngine {
+  readonly engine: Engine;
+  readonly upkeep: Upkeep;
+  /** Where it was asked for. */
+  readonly journal: Journal | undefined;
+  /** Checks the metadata against what the providers hold, while nobody writes. */
+  verify(options: VerifyOptions, signal: AbortSignal): Promise<VerifyReport>;
+}
 
 /**
- * Puts the engine together. It does no upkeep of itself before `upkeep.start()`.
+ * Puts the engine together. It does no upkeep of itself before `upkeep.start()`, and writes batches of the journal only for
+ * verbs that need one before `journal.start()`.
  *
  * @param parts.limits what is not given is as in `defaultLimits`
  * @throws RangeError when a profile cannot be written, or a budget cannot hold one row of it
@@ -47,9 +61,9 @@ export function createEngine(parts: {
   metrics: Metrics;
   masterKey: MasterKey;
   limits?: Partial<EngineLimits>;
-  /** Nothing is journaled unless given. */
-  journal?: MetadataJournal;
-}): { engine: Engine; upkeep: Upkeep } {
+  /** Whether changes of the metadata go to the providers as well; off unless set. */
+  isJournaling?: boolean;
+}): CreatedEngine {
   const { fleet, metrics, log } = parts;
   const limits = { ...defaultLimits, ...parts.limits };
   checkProfiles(limits, parts.profiles);
@@ -78,19 +92,22 @@ export function createEngine(parts: {
       onDamage: (stripe, shard) => upkeep.noteDamage(stripe, shard),
     }),
     pins: new StripePins(),
-    journal: parts.journal ?? { flush: async () => {} },
+    get journal() {
+      return journal ?? noJournal;
+    },
     noteProviderFailure: ({ id }, error) => {
       if (failureNotes.note(id)) log.warn({ provider: id, err: error }, 'provider failed to take a shard');
     },
     kickRepair: () => upkeep.kick(),
   };
+  const journal = parts.isJournaling ? new Journal(engineParts, { intervalMs: limits.journalIntervalMs }) : undefined;
   const upkeep = new Upkeep(engineParts);
   const engine = {
     buckets: createBuckets(engineParts),
     objects: createObjects(engineParts),
     uploads: createUploads(engineParts),
   };
-  return { engine, upkeep };
+  return { engine, upkeep, journal, verify: (options, signal) => verifyStore(engineParts, options, signal) };
 }
 
 function maxRowBytes(profiles: readonly Profile[]): number {

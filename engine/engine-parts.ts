@@ -47,6 +47,11 @@ export interface EngineParts {
 export interface MetadataJournal {
   /** Resolves when all changes that were committed before the call are durable at the providers. */
   flush(): Promise<void>;
+  /**
+   * Changes that were committed before this moment are durable at the providers. A stripe that was freed later must stay
+   * readable: if the disk were lost, what would be recovered may still refer to it.
+   */
+  coversUntilMs(): number;
 }
 
 /** @throws Failure `profile-missing` */

@@ -104,6 +104,7 @@ export class Upkeep {
         bytesCompacted += movedBytes;
         isDone = movedBytes === 0;
       }
+      await this.#flushJournal();
       let stripesForgotten = 0;
       for (let isCut = true, stayed = 0; isCut; ) {
         const pass = await this.#collector.collectFreed(stayed, signal);
@@ -125,6 +126,12 @@ export class Upkeep {
     clearTimeout(this.#timer);
     this.#controller.abort(new DOMException('Upkeep was stopped', 'AbortError'));
     await this.#running.catch(() => {});
+  }
+
+  /** Freed stripes stay until the journal says that they were freed. */
+  async #flushJournal(): Promise<void> {
+    const { journal, log } = this.#parts;
+    await journal.flush().catch((error: unknown) => log.warn({ err: error }, 'stripes stay since the journal failed'));
   }
 
   #exclusively<T>(work: () => Promise<T>): Promise<T> {
