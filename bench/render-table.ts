@@ -6,27 +6,33 @@ import type { ProfileSummary } from './summarize-profile.ts';
 /** Markdown, so that a run can be pasted into docs/performance.md. */
 export function renderCases(results: readonly CaseResult[]): string {
   const head = [
-    ...['case', 'null server /s', 'file server /s', 'gateway /s', 'gateway MiB/s', 'ratio to file', 'ratio to null'],
-    ...['p50 ms', 'p99 ms', 'CPU ms/request', 'CPU s/GiB', 'file server CPU s/GiB'],
+    ...['case', 'null /s', 'file /s', 'appends /s', 'file per shard /s', 'gateway /s', 'MiB/s'],
+    ...['ratio to null', 'to file', 'to appends', 'to file per shard'],
+    ...['p50 ms', 'p99 ms', 'CPU ms/request', 'CPU s/GiB', 'file CPU s/GiB', 'client CPU ms/request'],
   ];
-  const rows = results.map(({ name, servers, ratios }) => {
+  const rows = results.map(({ name, servers, ratios, clientCpuMsPerRequest }) => {
     const { gateway } = servers;
     return [
       name,
       number(servers.null?.requestsPerSecond.median),
       number(servers.file?.requestsPerSecond.median),
+      number(servers.appends?.requestsPerSecond.median),
+      number(servers.fileShards?.requestsPerSecond.median),
       number(gateway?.requestsPerSecond.median),
       number(gateway?.mebibytesPerSecond.median),
-      spread(ratios.toFile),
-      spread(ratios.toNull),
+      spread(ratios.null),
+      spread(ratios.file),
+      spread(ratios.appends),
+      spread(ratios.fileShards),
       number(gateway?.latencyMs.p50),
       number(gateway?.latencyMs.p99),
       number(gateway?.cpuMsPerRequest),
       number(gateway?.cpuSecondsPerGibibyte),
       number(servers.file?.cpuSecondsPerGibibyte),
+      number(clientCpuMsPerRequest),
     ];
   });
-  return table(head, rows);
+  return renderTable(head, rows);
 }
 
 export function renderCodecs(results: readonly CodecResult[]): string {
@@ -35,14 +41,14 @@ export function renderCodecs(results: readonly CodecResult[]): string {
     `${blockBytes / 1024} KiB`,
     spread(megabytesPerSecond),
   ]);
-  return table(['codec, RS 4+2', 'block', 'MB/s of data'], rows);
+  return renderTable(['codec, RS 4+2', 'block', 'MB/s of data'], rows);
 }
 
 export function renderProfile(name: string, summary: ProfileSummary): string {
   const shares = (list: ProfileSummary['areas']): string[][] =>
     list.map((item) => [item.name, `${(item.share * 100).toFixed(1)} %`]);
   const title = `${name}: ${summary.busySeconds.toFixed(1)} s of the main thread, start-up included`;
-  return `${title}\n\n${table(['area', 'self time'], shares(summary.areas))}\n${table(['function', 'self time'], shares(summary.functions))}`;
+  return `${title}\n\n${renderTable(['area', 'self time'], shares(summary.areas))}\n${renderTable(['function', 'self time'], shares(summary.functions))}`;
 }
 
 function spread(value: Spread | undefined): string {
@@ -55,7 +61,7 @@ function number(value: number | undefined): string {
   return value >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
 }
 
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+export function renderTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |\n`;
   return line(head) + line(head.map(() => '---')) + rows.map(line).join('');
 }

@@ -46,8 +46,8 @@ export interface PartEntry extends EntryTarget {
 const manifestVersion = 1;
 /** What JSON takes for one extent more: two brackets, a stripe id in quotes, two numbers, three commas. */
 const extentJsonBytes = 80;
-/** The longest checksum that an entry may hold, in base64. */
-const maxChecksumChars = 44;
+/** The longest checksum that an entry may hold: a SHA-256 in base64, and how many parts it is of. */
+const maxChecksumChars = 44 + '-10000'.length;
 
 /** @param minBytes pads the record with blanks up to this length, so that its length can be known before its content */
 export function encodeManifest(entries: readonly ManifestEntry[], minBytes = 0): Uint8Array {

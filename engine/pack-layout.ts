@@ -13,7 +13,8 @@ export interface PackLayout {
 
 /**
  * Spreads items over up to k data blocks, each item whole within one block, so that a read asks one provider. Few bytes go
- * into one block alone, since blocks that are not used are not stored. The last block keeps room for the manifest, which ends the stripe.
+ * into one block alone, since blocks that are not used are not stored; nor are there more blocks than the longest item pays
+ * for, since all are as long as the fullest. The last block keeps room for the manifest, which ends the stripe.
  *
  * Longest item first, always into the emptiest block: Graham, "Bounds on Multiprocessing Timing Anomalies", SIAM Journal
  * on Applied Mathematics 17(2), 1969.
@@ -22,7 +23,9 @@ export interface PackLayout {
  */
 export function layOutPack(itemBytes: readonly number[], k: number, manifestBytes: number): PackLayout {
   const totalBytes = itemBytes.reduce((sum, bytes) => sum + bytes, manifestBytes);
-  const blockCount = Math.min(k, Math.max(1, Math.ceil(totalBytes / spreadBytes)));
+  const longestBytes = itemBytes.reduce((longest, bytes) => Math.max(longest, bytes), manifestBytes);
+  const paidBlocks = Math.floor((totalBytes - spreadBytes) / longestBytes) + 1;
+  const blockCount = Math.max(1, Math.min(k, Math.ceil(totalBytes / spreadBytes), paidBlocks));
   const blocks = Array.from({ length: blockCount }, (): number[] => []);
   const loads = new Array<number>(blockCount).fill(0);
   loads[blockCount - 1] = manifestBytes;

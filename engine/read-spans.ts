@@ -1,3 +1,4 @@
+import type { Lease } from '../core/byte-budget.ts';
 import { Failure, isFailure } from '../core/failure.ts';
 import type { SealedSpan, Stripe } from '../core/model.ts';
 import { releaseMemory } from '../core/release-memory.ts';
@@ -31,7 +32,11 @@ export async function* readSpans(
   if (spans.length === 1 && only !== undefined) {
     const whole = await readInOneBlock(parts, only, signal);
     if (whole !== undefined) {
-      yield whole;
+      try {
+        yield whole.bytes;
+      } finally {
+        whole.lease.release();
+      }
       return;
     }
   }
@@ -46,18 +51,20 @@ export async function* readSpans(
  * The quick way to small objects and ranges: sealed bytes that lie within one block are read by themselves, and their
  * tags say whether they are right. The rest of the block and its digest are not needed (docs/decisions/0015).
  *
- * @returns undefined where that cannot be, or did not work: then the general way finds out why, and mends it
+ * @returns the plain bytes with the memory that they count for, which the caller gives back; undefined where that cannot
+ *   be, or did not work: then the general way finds out why, and mends it
  */
 async function readInOneBlock(
   parts: EngineParts,
   span: SealedSpan,
   signal: AbortSignal,
-): Promise<Uint8Array | undefined> {
+): Promise<{ bytes: Uint8Array; lease: Lease } | undefined> {
   const [extent, ...others] = span.extents;
   const { first, last } = packagesOf(span);
   if (extent === undefined || others.length > 0 || last - first > 1) return undefined;
   const lease = parts.readBudget.tryAcquire(2 * extent.length);
   if (lease === undefined) return undefined;
+  let isRead = false;
   parts.pins.pin([extent.stripeId]);
   try {
     const stripe = (await parts.metadata.findStripes([extent.stripeId])).get(extent.stripeId);
@@ -67,16 +74,22 @@ async function readInOneBlock(
     const reading = parts.blocks.readPiece(stripe, place, extent.length, signal);
     const sealed = await beforeLate(reading, parts.limits.hedgeMs);
     if (sealed === undefined) return undefined;
-    const pieces = [...new SpanOpener(span, unwrapKey(parts, span)).update(sealed, false)];
+    const opener = new SpanOpener(span, unwrapKey(parts, span));
+    const pieces = [...opener.update(sealed, false)];
+    opener.finish();
     parts.metrics.blocksRead.inc(verified);
-    return pieces.length === 1 ? pieces[0] : joinPieces(pieces);
+    const [piece] = pieces;
+    const bytes = pieces.length === 1 && piece ? piece : joinPieces(pieces);
+    lease.shrink(bytes.length);
+    isRead = true;
+    return { bytes, lease };
   } catch (error) {
     signal.throwIfAborted();
     if (isFailure(error, 'stripe-missing')) throw error;
     return undefined;
   } finally {
     parts.pins.unpin([extent.stripeId]);
-    lease.release();
+    if (!isRead) lease.release();
   }
 }
 

@@ -54,5 +54,6 @@ function roundUp(value: number, unit: number): number {
 
 /** How many stripes `planStripe` will come to. */
 export function countStripes({ k }: Pick<Profile, 'k'>, sizeBytes: number): number {
+  if (sizeBytes === 0) return 0;
   return Math.ceil(sizeBytes / planStripe({ k }, { sizeBytes, writtenBytes: 0 }).dataBytes);
 }

@@ -105,9 +105,14 @@ function boundManifestBytes(
   if (sizeBytes === undefined || describe === undefined) return 0;
   const etag = 'f'.repeat(32);
   const content = describeContent({ sizeBytes, etag, checksum: undefined, wrappedKey, extents: [] });
-  // One more, since the manifest itself may make a stripe more.
-  const stripes = countStripes(profile, sealedBytes(sizeBytes)) + 1;
-  return boundManifest(describe(content), stripes) + sealedRecordOverheadBytes;
+  let stripes = countStripes(profile, sealedBytes(sizeBytes));
+  for (;;) {
+    const manifestBytes = boundManifest(describe(content), stripes) + sealedRecordOverheadBytes;
+    const needed = countStripes(profile, sealedBytes(sizeBytes) + manifestBytes);
+    if (needed <= stripes) return manifestBytes;
+    // The manifest, which names each stripe, makes stripes more itself.
+    stripes = needed;
+  }
 }
 
 /** A stripe that takes data. */

@@ -113,7 +113,7 @@ export class Upkeep {
         stayed = pass.stayed;
       }
       while (!(await this.#collector.collectOrphans(signal))) signal.throwIfAborted();
-      for (const { provider } of this.#parts.fleet.members) while (await provider.reclaim(signal));
+      while (await this.#reclaimPieces(signal));
       await this.#forgetCompletions();
       await this.#countUsage();
       return { stripesForgotten, shardsRepaired, bytesCompacted };
@@ -192,9 +192,13 @@ export class Upkeep {
     return movedBytes === 0 ? upkeepIntervalMs : (1000 * movedBytes) / compactBytesPerS;
   }
 
-  /** A piece of work at each provider; one that fails does not keep the others from it. */
   async #reclaim(signal: AbortSignal): Promise<number> {
-    const { fleet, limits, log } = this.#parts;
+    return (await this.#reclaimPieces(signal)) ? reclaimRestMs : this.#parts.limits.upkeepIntervalMs;
+  }
+
+  /** A piece of work at each provider; one that fails does not keep the others from it. Returns whether there is more. */
+  async #reclaimPieces(signal: AbortSignal): Promise<boolean> {
+    const { fleet, log } = this.#parts;
     let isMore = false;
     for (const { provider } of fleet.members) {
       if (fleet.isSuspect(provider.id)) continue;
@@ -205,7 +209,7 @@ export class Upkeep {
         log.warn({ provider: provider.id, err: error }, 'space cannot be reclaimed now');
       }
     }
-    return isMore ? reclaimRestMs : limits.upkeepIntervalMs;
+    return isMore;
   }
 
   async #collectOrphans(signal: AbortSignal): Promise<number> {

@@ -5,6 +5,7 @@ import type { RecordKind } from './change-log.ts';
 import type { NameTable } from './name-table.ts';
 import { partColumns } from './part-row.ts';
 import type { BucketValue, PartValue, StripeValue, UploadValue, VersionValue } from './record-forms.ts';
+import { lastNumberSetting } from './record-reader.ts';
 import { importingId, versionIndexes } from './schema.ts';
 import { encodeShards } from './shard-codec.ts';
 import { encodeStripeId } from './stripe-id.ts';
@@ -65,9 +66,9 @@ export class RecordImporter {
 
   add(records: readonly MetadataRecord[]): void {
     for (const { kind, key, value } of records) {
-      // Nothing may get the number of a row that is gone again, either.
       if (kind === 'version' || kind === 'upload') this.#tally.useNumber(Number(key));
-      if (value === null) this.#delete[kind].run(...keyValues(kind, key));
+      if (kind === 'setting' && key === lastNumberSetting) this.#tally.useNumber(Number(value));
+      else if (value === null) this.#delete[kind].run(...keyValues(kind, key));
       else if (kind !== 'setting' || !key.startsWith(localSettingPrefix))
         this.#put[kind].run(...this.#rowOf(kind, key, value));
     }

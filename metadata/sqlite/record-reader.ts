@@ -9,6 +9,7 @@ import { type PartRow, partColumns } from './part-row.ts';
 import { toBucketRecord, toPartRecord, toStripeRecord, toUploadRecord, toVersionRecord } from './record-forms.ts';
 import { systemProfileNumber } from './schema.ts';
 import { type StripeRow, stripeColumns } from './stripe-row.ts';
+import type { Tally } from './tally.ts';
 import { type UploadRow, uploadColumns } from './upload-row.ts';
 import { versionColumns } from './version-row.ts';
 import type { StoredVersionRow } from './version-table.ts';
@@ -25,6 +26,12 @@ interface Source<Row> {
   readonly toRecord: (row: Row) => MetadataRecord;
 }
 
+/**
+ * A record that is no setting, since a setting would be written anew with each batch: no number up to this one may be drawn by a store
+ * that is recovered, also where the rows that had it are gone.
+ */
+export const lastNumberSetting = 'last-number';
+
 /** The order of pages. Stripes come before those who refer to them. */
 const kinds = ['setting', 'bucket', 'stripe', 'version', 'upload', 'part'] as const satisfies readonly RecordKind[];
 /** A page ends early past this much: a version may have megabytes of extents. */
@@ -34,11 +41,13 @@ const changesPerTurn = 256;
 /** The rows of the store as records. */
 export class RecordReader {
   readonly #changes: ChangeLog;
+  readonly #tally: Tally;
   readonly #sources: Record<RecordKind, Source<never>>;
   readonly #findNumber: Statement<[{ number: number }], unknown>;
 
-  constructor(parts: { db: Database; names: NameTable; changes: ChangeLog }) {
+  constructor(parts: { db: Database; names: NameTable; changes: ChangeLog; tally: Tally }) {
     this.#changes = parts.changes;
+    this.#tally = parts.tally;
     this.#sources = makeSources(parts.db, parts.names);
     this.#findNumber = parts.db.prepare(`
       SELECT 1 FROM versions WHERE id = +:number
@@ -62,12 +71,13 @@ export class RecordReader {
       sinceTurn = 0;
       await nextTurn();
     }
-    return { records: [...records.values()], mark };
+    return { records: records.size === 0 ? [] : [this.#lastNumber(), ...records.values()], mark };
   }
 
   readPage(cursor: string | undefined, limit: number): RecordPage {
     const [first, lastKey] = cursor === undefined ? [kinds[0]] : parseCursor(cursor);
-    const records: MetadataRecord[] = [];
+    const records: MetadataRecord[] = cursor === undefined ? [this.#lastNumber()] : [];
+    if (records.length >= limit) return { records, cursor: `${first} ` };
     let bytes = 0;
     let after = lastKey;
     for (const kind of kinds.slice(kinds.indexOf(first))) {
@@ -84,6 +94,10 @@ export class RecordReader {
   /** Which of these numbers a version, an upload or a part has. */
   knownNumbers(numbers: readonly number[]): Set<number> {
     return new Set(numbers.filter((number) => this.#findNumber.get({ number }) !== undefined));
+  }
+
+  #lastNumber(): MetadataRecord {
+    return { kind: 'setting', key: lastNumberSetting, value: `${this.#tally.lastNumber}` };
   }
 
   #read({ kind, key }: Change): MetadataRecord {

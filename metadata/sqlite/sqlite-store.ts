@@ -48,7 +48,7 @@ import { ExtentMover } from './extent-mover.ts';
 import { ImportFinisher } from './import-finisher.ts';
 import { Listings } from './listings.ts';
 import { NameTable } from './name-table.ts';
-import { openDatabase } from './open-database.ts';
+import { type DatabaseLog, openDatabase, openLog } from './open-database.ts';
 import { RecordImporter } from './record-importer.ts';
 import { RecordReader } from './record-reader.ts';
 import { SettingTable } from './setting-table.ts';
@@ -77,7 +77,10 @@ export async function openMemoryStore(options: { clock: Clock; log: Log }): Prom
   return openSqliteStore({ path: ':memory:', ...options });
 }
 
-/** Reads run at once; writes go through the queue, so no read ever sees a write that is not durable yet. */
+/**
+ * Writes go through the queue. Reads run at once, but for the moment that a commit takes to the disk: no read ever shows a
+ * write that is not durable yet.
+ */
 class SqliteStore implements MetadataStore {
   readonly #db: Database;
   readonly #tally: Tally;
@@ -95,6 +98,7 @@ class SqliteStore implements MetadataStore {
   readonly #finisher: ImportFinisher;
   readonly #state: StoreState;
   readonly #queue: WriteQueue;
+  readonly #log: DatabaseLog | undefined;
   #importing: Promise<void> | undefined;
 
   constructor({ db, clock, log }: { db: Database; clock: Clock; log: Log }) {
@@ -118,11 +122,12 @@ class SqliteStore implements MetadataStore {
     this.#settings = settings;
     this.#systemObjects = new SystemObjectTable({ db, tally, stripes });
     this.#changes = changes;
-    this.#records = new RecordReader({ db, names, changes });
+    this.#records = new RecordReader({ db, names, changes, tally });
     this.#importer = new RecordImporter({ db, names, tally });
     this.#finisher = new ImportFinisher({ db, clock });
     const state = new StoreState({ names, tally, changes, buckets, references, stripes });
-    this.#queue = new WriteQueue({ db, state, log });
+    this.#log = openLog(db);
+    this.#queue = new WriteQueue({ db, state, log, flush: this.#log?.flush });
     this.#state = state;
   }
 
@@ -135,10 +140,12 @@ class SqliteStore implements MetadataStore {
   }
 
   async findBucket(name: string): Promise<Bucket | undefined> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#buckets.find(name);
   }
 
   async listBuckets(query: BucketQuery): Promise<BucketPage> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#buckets.list(query);
   }
 
@@ -160,6 +167,7 @@ class SqliteStore implements MetadataStore {
   }
 
   async findVersion(bucket: string, key: string, versionId?: VersionId): Promise<Version | undefined> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#versions.find(bucket, key, versionId);
   }
 
@@ -177,10 +185,12 @@ class SqliteStore implements MetadataStore {
   }
 
   async listObjects(query: ObjectQuery): Promise<ObjectPage> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#listings.listObjects(query);
   }
 
   async listVersions(query: VersionQuery): Promise<VersionPage> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#listings.listVersions(query);
   }
 
@@ -189,10 +199,12 @@ class SqliteStore implements MetadataStore {
   }
 
   async findUpload(bucket: string, key: string, uploadId: string): Promise<Upload | undefined> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#uploads.find(bucket, key, uploadId);
   }
 
   async listUploads(query: UploadQuery): Promise<UploadPage> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#listings.listUploads(query);
   }
 
@@ -201,6 +213,7 @@ class SqliteStore implements MetadataStore {
   }
 
   async listParts(bucket: string, key: string, uploadId: string, after?: number, limit?: number): Promise<PartPage> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#uploads.listParts(bucket, key, uploadId, after, limit);
   }
 
@@ -209,6 +222,7 @@ class SqliteStore implements MetadataStore {
   }
 
   async findCompletion(bucket: string, key: string, uploadId: string): Promise<Completion | undefined> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#uploads.findCompletion(bucket, key, uploadId);
   }
 
@@ -217,10 +231,12 @@ class SqliteStore implements MetadataStore {
   }
 
   async findStripes(ids: readonly StripeId[]): Promise<Map<StripeId, Stripe>> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#stripes.find(ids);
   }
 
   async listSparseStripes(limit: number): Promise<SparseStripe[]> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#stripes.listSparse(limit);
   }
 
@@ -237,14 +253,17 @@ class SqliteStore implements MetadataStore {
   }
 
   async listDegradedStripes(limit: number): Promise<Stripe[]> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#stripes.listDegraded(limit);
   }
 
   async knownShards(cids: readonly ShardCid[]): Promise<Set<ShardCid>> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#stripes.knownShards(cids);
   }
 
   async listFreedStripes(beforeMs: number, limit: number): Promise<Stripe[]> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#stripes.listFreed(beforeMs, limit);
   }
 
@@ -257,10 +276,12 @@ class SqliteStore implements MetadataStore {
   }
 
   async countUsage(): Promise<Usage> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#tally.usage();
   }
 
   async findSetting(name: string): Promise<string | undefined> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#settings.find(name);
   }
 
@@ -273,6 +294,7 @@ class SqliteStore implements MetadataStore {
   }
 
   async listSystemObjects(): Promise<SystemObject[]> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#systemObjects.list();
   }
 
@@ -291,6 +313,7 @@ class SqliteStore implements MetadataStore {
   }
 
   async readRecords(cursor: string | undefined, limit: number): Promise<RecordPage> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#records.readPage(cursor, limit);
   }
 
@@ -311,16 +334,19 @@ class SqliteStore implements MetadataStore {
       return result;
     });
     this.#db.pragma('wal_checkpoint(TRUNCATE)');
+    this.#db.pragma('synchronous = NORMAL');
     this.#importing = undefined;
     return report;
   }
 
   async knownNumbers(numbers: readonly number[]): Promise<Set<number>> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#records.knownNumbers(numbers);
   }
 
   async close(): Promise<void> {
     await this.#queue.close();
+    this.#log?.close();
     this.#db.close();
   }
 

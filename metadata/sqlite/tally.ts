@@ -49,6 +49,11 @@ export class Tally {
     return this.#lastNumber;
   }
 
+  /** The last number that was drawn or used. */
+  get lastNumber(): number {
+    return this.#lastNumber;
+  }
+
   /** Says that a row has this number, so that it is saved and never drawn again. Only inside a write verb. */
   useNumber(number: number): number {
     if (number > this.#usedNumber) this.#usedNumber = number;

@@ -17,6 +17,7 @@ import {
   plainAttributes,
   put,
   readMetric,
+  stripesOf,
   type TestEngine,
   verifyShards,
 } from './engine-harness.ts';
@@ -150,17 +151,17 @@ describe('repair', () => {
   afterEach(() => test.close());
 
   async function findStripe(key: string): Promise<Stripe> {
-    const { version } = await test.engine.objects.open({ bucket: bucketName, key });
-    const id = version.extents[0]!.stripeId;
-    return (await test.metadata.findStripes([id])).get(id)!;
+    return (await stripesOf(test, key))[0]!;
   }
 
-  for (const sizeBytes of [3000, 70_000, 3 * MiB + 5]) {
+  for (const sizeBytes of [3000, 70_000, 200_000, 3 * MiB + 5]) {
     it(`gives a stripe of ${sizeBytes} bytes back the shard that it lacks, byte for byte`, async () => {
       const bytes = patternBytes(sizeBytes);
       await put(test, 'whole', bytes);
       const whole = await findStripe('whole');
-      for (const provider of test.providers.slice(0, 3)) provider.faults.always('createShard', 'error');
+      for (const { faults } of test.providers.slice(0, 3)) {
+        for (const call of ['createShard', 'putShard'] as const) faults.always(call, 'error');
+      }
       await put(test, 'key', bytes);
       // With eight providers and three dead, 4+2 lacks one shard; a short stripe lacks none.
       const { shards: before } = await findStripe('key');

@@ -91,6 +91,7 @@ export class ModelWalk {
   readonly uploadKeys = new Map<string, string>();
   /** Of all stripes that there ever were. */
   readonly everStripes = new Map<string, NewStripe>();
+  /** Of all versions and parts that were ever put, also of those that were refused. */
   readonly everNumbers: number[] = [];
 
   constructor(store: MetadataStore) {
@@ -170,6 +171,7 @@ export class ModelWalk {
     const object = latest?.isMarker ? undefined : latest;
     const checked = toCondition(condition, object?.etag);
     const request = putRequest(key, { etag, stripes, extents, ...(checked && { condition: checked }) });
+    this.everNumbers.push(request.number);
     const refused = checked && (checked.kind === 'absent' ? object !== undefined : object === undefined);
     if (refused) return assert.rejects(this.#store.putVersion(request), Failure);
     const { versionId } = await this.#store.putVersion(request);
@@ -220,7 +222,9 @@ export class ModelWalk {
     const etag = `part-${this.#count++}`;
     const { stripes, all, extents } = this.#chooseStripes(fresh, shared);
     const { key, uploadId } = upload;
-    await this.#store.putPart(partRequest(uploadOf(key, uploadId), partNumber, { etag, stripes, extents }));
+    const request = partRequest(uploadOf(key, uploadId), partNumber, { etag, stripes, extents });
+    this.everNumbers.push(request.number);
+    await this.#store.putPart(request);
     this.#register(stripes);
     upload.parts.set(partNumber, { etag, stripes: all });
   }

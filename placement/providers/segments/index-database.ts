@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import type { RecordPlace } from './segment-format.ts';
 import { type SegmentEntry, SegmentTally } from './segment-tally.ts';
@@ -27,7 +28,9 @@ const applicationId = 0x48665367;
 const schemaVersion = 1;
 /** Pages in memory. Small, since there may be dozens of providers; the system's own cache holds the rest. */
 const cacheKib = 1024;
-const checkpointPages = 2000;
+/** The log is brought in by `IndexCheckpoint`; this many pages, 128 MiB, only where that fails again and again. */
+const checkpointPages = 32_000;
+const keptLogBytes = 32 * 2 ** 20;
 const lockWaitMs = 5000;
 
 const schema = `
@@ -88,7 +91,7 @@ export class IndexDatabase {
       this.#db.pragma('synchronous = NORMAL');
       this.#db.pragma(`cache_size = -${cacheKib}`);
       this.#db.pragma(`wal_autocheckpoint = ${checkpointPages}`);
-      this.#db.pragma(`journal_size_limit = ${2 * checkpointPages * 4096}`);
+      this.#db.pragma(`journal_size_limit = ${keptLogBytes}`);
       this.#prepareSchema();
       this.#db.prepare('UPDATE state SET owner = ?').run(owner);
       this.#find = this.#db
@@ -201,6 +204,11 @@ export class IndexDatabase {
     return rows.map(([digest, offset, length, committedAtMs]) => {
       return { digest, entry: { segment, offset, length, committedAtMs } };
     });
+  }
+
+  /** Takes the file away under the open database, for one that is damaged. */
+  removeFile(): void {
+    for (const suffix of ['', '-wal', '-shm']) rmSync(`${this.#db.name}${suffix}`, { force: true });
   }
 
   close(): void {

@@ -14,6 +14,7 @@ import {
   truncateFile,
 } from '../durable-files.ts';
 import { cidOfDigest } from './cid-digest.ts';
+import { IndexCheckpoint } from './index-checkpoint.ts';
 import { IndexDatabase, type IndexPosition, isIndexDamage } from './index-database.ts';
 import { type ScannedRecord, scanSegment } from './scan-segment.ts';
 import { SegmentFiles } from './segment-files.ts';
@@ -80,7 +81,7 @@ export async function openSegmentStore(options: SegmentOptions): Promise<Segment
     const reclaimer = new SegmentReclaimer(parts);
     return new SegmentStore({ ...parts, providerId, clock: options.clock ?? systemClock, reclaimer });
   } catch (error) {
-    index.close();
+    await index.close();
     throw error;
   }
 }
@@ -93,11 +94,14 @@ async function listSegments(folder: string): Promise<number[]> {
 /** Opens the index, or makes a new one where it is missing, damaged, or not the one of these segments. */
 async function openIndex(path: string, folder: string, numbers: readonly number[]): Promise<SegmentIndex> {
   const owner = randomBytes(4).readUInt32BE();
-  const open = () => new SegmentIndex({ database: new IndexDatabase({ path, owner }) });
+  const open = () => {
+    const database = new IndexDatabase({ path, owner });
+    return new SegmentIndex({ database, checkpoint: new IndexCheckpoint({ path }) });
+  };
   try {
     const index = open();
     if (await fitsSegments(index, folder, numbers)) return index;
-    index.close();
+    await index.close();
   } catch (error) {
     if (!isIndexDamage(error)) throw error;
   }

@@ -1,6 +1,7 @@
 import { markDurableStep } from '../../../core/durable-steps.ts';
 import type { ShardCid } from '../../../core/model.ts';
-import type { EntryChange, IndexDatabase, IndexPosition } from './index-database.ts';
+import type { IndexCheckpoint } from './index-checkpoint.ts';
+import { type EntryChange, type IndexDatabase, type IndexPosition, isIndexDamage } from './index-database.ts';
 import { recordHeaderBytes } from './segment-format.ts';
 import { type SegmentEntry, SegmentTally, type TallyChange } from './segment-tally.ts';
 
@@ -27,6 +28,7 @@ export interface IndexChange {
  */
 export class SegmentIndex {
   readonly #database: IndexDatabase;
+  readonly #checkpoint: IndexCheckpoint;
   /** How the segments are used, with all changes. */
   readonly tally: SegmentTally;
   #unsaved: IndexChange[] = [];
@@ -37,8 +39,9 @@ export class SegmentIndex {
   #saving: Promise<void> | undefined;
   #isClosed = false;
 
-  constructor({ database }: { database: IndexDatabase }) {
+  constructor({ database, checkpoint }: { database: IndexDatabase; checkpoint: IndexCheckpoint }) {
     this.#database = database;
+    this.#checkpoint = checkpoint;
     this.tally = database.loadTally();
     this.#position = database.position;
   }
@@ -51,7 +54,7 @@ export class SegmentIndex {
   find(cid: ShardCid, digest: Buffer): SegmentEntry | undefined {
     const change = this.#newest.get(cid);
     if (change !== undefined) return change.tally.kind === 'store' ? change.tally.entry : undefined;
-    return this.#database.find(digest);
+    return this.#query((database) => database.find(digest));
   }
 
   /** Makes a change. Changes must come in the order of their records. */
@@ -81,29 +84,40 @@ export class SegmentIndex {
   /** Shards after `digest`, in order; those that come or go meanwhile may or may not be among them. */
   async page(after: Buffer, limit: number): Promise<{ digest: Buffer; entry: SegmentEntry }[]> {
     await this.save();
-    return this.#database.page(after, limit);
+    return this.#query((database) => database.page(after, limit));
   }
 
   /** The segment's file goes: no shard is in it any more. */
   forgetSegment(number: number): void {
     this.saveNow();
-    this.#database.forgetSegment(number);
+    this.#query((database) => database.forgetSegment(number));
     this.tally.drop(number);
   }
 
   /** All shards in a segment. Reads the whole index. */
   listSegment(segment: number): { digest: Buffer; entry: SegmentEntry }[] {
     this.saveNow();
-    return this.#database.listSegment(segment);
+    return this.#query((database) => database.listSegment(segment));
   }
 
-  close(): void {
+  async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     try {
       this.saveNow();
+      await this.#checkpoint.close();
     } finally {
       this.#database.close();
+    }
+  }
+
+  /** Where the database turns out to be damaged it is removed, so that the next start makes a new one. */
+  #query<T>(work: (database: IndexDatabase) => T): T {
+    try {
+      return work(this.#database);
+    } catch (error) {
+      if (isIndexDamage(error)) this.#database.removeFile();
+      throw error;
     }
   }
 
@@ -133,11 +147,12 @@ export class SegmentIndex {
       bytes += tally.kind === 'store' ? tally.entry.length : recordHeaderBytes;
       if (end !== undefined) position = end;
     }
-    this.#database.save(changes, added, position);
+    this.#query((database) => database.save(changes, added, position));
     this.#position = position;
     this.#unsaved.splice(0, slice.length);
     this.#unsavedBytes -= bytes;
     for (const change of slice) if (this.#newest.get(change.cid) === change) this.#newest.delete(change.cid);
     markDurableStep('index-saved');
+    this.#checkpoint.count(changes.length);
   }
 }

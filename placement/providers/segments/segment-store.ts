@@ -98,7 +98,8 @@ export class SegmentStore {
       signal,
       onWritten: (place) => {
         const { segment, offset } = place;
-        const previous = this.#index.find(cid, digest);
+        // Only this call could have stored it meanwhile, so what was missing is missing still.
+        const previous = existing && this.#index.find(cid, digest);
         const entry = { segment, offset, length, committedAtMs };
         this.#index.record({ cid, digest, tally: { kind: 'store', entry, previous }, end: positionAfter(place) });
       },
@@ -206,7 +207,7 @@ export class SegmentStore {
     await this.#writer.close();
     this.#files.close();
     try {
-      this.#index.close();
+      await this.#index.close();
     } catch (cause) {
       throw new Failure('provider-error', { providerId: this.#providerId, call: 'close' }, { cause });
     }
