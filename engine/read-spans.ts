@@ -40,10 +40,17 @@ export async function* readSpans(
       return;
     }
   }
-  for (const span of spans) {
-    const opener = new SpanOpener(span, unwrapKey(parts, span));
-    for await (const sealed of readExtents(parts, span.extents, signal)) yield* opener.update(sealed);
-    opener.finish();
+  // All of them from the beginning: what is read last may have gone, or been moved, by then.
+  const ids = [...new Set(spans.flatMap((span) => span.extents.map(({ stripeId }) => stripeId)))];
+  parts.pins.pin(ids);
+  try {
+    for (const span of spans) {
+      const opener = new SpanOpener(span, unwrapKey(parts, span));
+      for await (const sealed of readExtents(parts, span.extents, signal)) yield* opener.update(sealed);
+      opener.finish();
+    }
+  } finally {
+    parts.pins.unpin(ids);
   }
 }
 

@@ -129,14 +129,14 @@ export class Repairer {
         await this.#copyRow(stripe, row, lanes, row === rows - 1, signal);
       }
       checkRebuilt(stripe, lanes, lost);
-      // A name that exists is not written again, so what is wrong must go first.
-      await Promise.all(lost.map((shard) => this.#parts.fleet.find(shard.providerId)?.deleteShard(shard.cid, signal)));
       await Promise.all(lanes.filter((lane) => !lane.isDead).map((lane) => lane.commit()));
     } catch (error) {
       await Promise.all(lanes.map((lane) => lane.abort()));
       throw error;
     }
-    return this.#record(stripe, lanes);
+    const recorded = await this.#record(stripe, lanes);
+    await this.#deleteMoved(lanes, lost, signal);
+    return recorded;
   }
 
   /** A lane for each lacking shard for which there is a good provider. */
@@ -181,6 +181,17 @@ export class Repairer {
     } finally {
       lease.release();
     }
+  }
+
+  /** What was wrong where it lay is of no use there once the shard lies elsewhere. */
+  async #deleteMoved(lanes: readonly ShardLane[], lost: readonly PlacedShard[], signal: AbortSignal): Promise<void> {
+    const moved = lost.filter(({ index, providerId }) => {
+      const placed = lanes.find((lane) => lane.index === index)?.placed;
+      return placed !== undefined && placed.providerId !== providerId;
+    });
+    const deletions = moved.map(({ providerId, cid }) => this.#parts.fleet.find(providerId)?.deleteShard(cid, signal));
+    // What cannot be deleted now goes with its stripe, or as an orphan.
+    await Promise.allSettled(deletions);
   }
 
   async #record(stripe: Stripe, lanes: readonly ShardLane[]): Promise<number> {

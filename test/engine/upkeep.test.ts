@@ -65,6 +65,35 @@ describe('collecting what nothing refers to', () => {
     assert.equal(await countShards(test), 0);
   });
 
+  it('leaves all stripes of an object of parts alone while somebody reads the first of them', async () => {
+    const { uploads } = test.engine;
+    const { uploadId } = await uploads.create({
+      bucket: bucketName,
+      key: 'parts',
+      ownerId,
+      attributes: plainAttributes,
+    });
+    const target = { bucket: bucketName, key: 'parts', uploadId };
+    const bodies = [patternBytes(5 * MiB, 'first'), patternBytes(5 * MiB, 'second'), patternBytes(70_000, 'third')];
+    const parts = [];
+    for (const [at, bytes] of bodies.entries()) {
+      const { etag } = await uploads.putPart({ ...target, partNumber: at + 1, payload: payloadOf(bytes) }, never);
+      parts.push({ partNumber: at + 1, etag });
+    }
+    await uploads.complete({ ...target, parts }, never);
+    const object = await test.engine.objects.open({ bucket: bucketName, key: 'parts' });
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of object.read(never)) {
+      chunks.push(chunk);
+      if (chunks.length > 1) continue;
+      await remove('parts');
+      test.clock.nowMs += 2000;
+      assert.equal((await test.upkeep.runOnce()).stripesForgotten, 0);
+    }
+    assert.ok(Buffer.concat(chunks).equals(Buffer.concat(bodies)));
+    assert.equal((await test.upkeep.runOnce()).stripesForgotten, 3);
+  });
+
   it('comes back for a provider that cannot delete now', async () => {
     for (let turn = 0; turn < 5; turn++) await put(test, `key ${turn}`, patternBytes(MiB));
     for (let turn = 0; turn < 5; turn++) await remove(`key ${turn}`);
