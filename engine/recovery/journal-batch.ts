@@ -21,7 +21,7 @@ export interface BatchHeader {
   readonly oldestWriteMs: number;
   /** Absent in the first batch of all. */
   readonly previous?: SystemLocation;
-  /** Absent while there is none: then the chain begins with an empty store. */
+  /** Absent where the chain begins with an empty store. */
   readonly snapshot?: SnapshotReference;
 }
 
