@@ -17,6 +17,10 @@ const MiB = 2 ** 20;
 /** The journal may grow to this, or to the length of the snapshot, before there is a new snapshot. */
 const minJournalBytes = 16 * MiB;
 
+/** About how many records a batch should have at most, and how soon after one the next may come for that. */
+const batchRecords = 5_000;
+const minDelayMs = 500;
+
 /** The snapshot that the chain rests on. */
 interface ChainSnapshot extends SnapshotReference {
   readonly bytes: number;
@@ -38,7 +42,11 @@ export class Journal implements MetadataJournal {
   readonly #snapshotBatches: number;
   readonly #roots: RootKeeper;
   readonly #controller = new AbortController();
+  #isStarted = false;
   #timer: NodeJS.Timeout | undefined;
+  #rootsDueAtMs = 0;
+  /** How many records the last batch had. */
+  #lastRecords = 1;
   /** The end of the work that must come one at a time: batches, and steps of snapshots between them. */
   #queue: Promise<unknown> = Promise.resolve();
   /** The batch that has not begun yet, where somebody waits for it. */
@@ -79,8 +87,7 @@ export class Journal implements MetadataJournal {
 
   /** Begins to write a batch every interval; never keeps the process alive. */
   start(): void {
-    this.#timer = setInterval(() => this.#beginTick(), this.#intervalMs);
-    this.#timer.unref();
+    this.#isStarted = true;
     this.#beginTick();
   }
 
@@ -114,7 +121,8 @@ export class Journal implements MetadataJournal {
 
   /** Writes a last batch and ends the work under way. Never throws. */
   async stop(): Promise<void> {
-    clearInterval(this.#timer);
+    this.#isStarted = false;
+    clearTimeout(this.#timer);
     await this.#tick;
     const isSnapshotting = this.#snapshotting !== undefined;
     try {
@@ -129,15 +137,29 @@ export class Journal implements MetadataJournal {
   }
 
   #beginTick(): void {
-    // A tick that takes longer than the interval is not overtaken by the next one.
-    this.#tick = this.#tick.then(() => this.#runTick());
+    this.#tick = this.#runTick().then(() => {
+      if (!this.#isStarted) return;
+      this.#timer = setTimeout(() => this.#beginTick(), this.#delayMs());
+      this.#timer.unref();
+    });
+  }
+
+  /** Where much changes batches come more often, so that none takes long or much memory. */
+  #delayMs(): number {
+    return Math.max(
+      this.#intervalMs * Math.min(1, batchRecords / this.#lastRecords),
+      Math.min(minDelayMs, this.#intervalMs),
+    );
   }
 
   async #runTick(): Promise<void> {
     const { log } = this.#parts;
     try {
       await this.flush();
-      await this.#writeRoots();
+      if (performance.now() >= this.#rootsDueAtMs) {
+        await this.#writeRoots();
+        this.#rootsDueAtMs = performance.now() + this.#intervalMs;
+      }
       if (this.#needsSnapshot() && this.#snapshotting === undefined) {
         this.#snapshotting = this.#takeSnapshot(true)
           .catch((error: unknown) => {
@@ -177,6 +199,7 @@ export class Journal implements MetadataJournal {
     const oldestWriteMs = Math.min(pins.oldestWriteMs(), nowMs);
     const sequence = metadata.drawNumber();
     const { records, mark } = await metadata.readChanges();
+    this.#lastRecords = Math.max(records.length, 1);
     if (records.length > 0 || isForced) {
       const header = {
         sequence,
@@ -246,13 +269,9 @@ export class Journal implements MetadataJournal {
     if (this.#newest === undefined && this.#snapshot === undefined) await this.#takeFirstSnapshot();
   }
 
-  /** A chain without a snapshot begins with an empty store; this one may not be empty. */
+  /** What was in the store before its first batch is in no other one. */
   async #takeFirstSnapshot(): Promise<void> {
-    const { metadata } = this.#parts;
-    const { records } = await metadata.readRecords(undefined, 1);
-    if (records.length === 0) return;
-    const begin = metadata.drawNumber();
-    this.#snapshot = await this.#writeSnapshot(begin, false);
+    this.#snapshot = await this.#writeSnapshot(this.#parts.metadata.drawNumber(), false);
   }
 
   #needsSnapshot(): boolean {
