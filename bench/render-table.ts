@@ -26,7 +26,7 @@ export function renderCases(results: readonly CaseResult[]): string {
       number(servers.file?.cpuSecondsPerGibibyte),
     ];
   });
-  return table(head, rows);
+  return renderTable(head, rows);
 }
 
 export function renderCodecs(results: readonly CodecResult[]): string {
@@ -35,14 +35,14 @@ export function renderCodecs(results: readonly CodecResult[]): string {
     `${blockBytes / 1024} KiB`,
     spread(megabytesPerSecond),
   ]);
-  return table(['codec, RS 4+2', 'block', 'MB/s of data'], rows);
+  return renderTable(['codec, RS 4+2', 'block', 'MB/s of data'], rows);
 }
 
 export function renderProfile(name: string, summary: ProfileSummary): string {
   const shares = (list: ProfileSummary['areas']): string[][] =>
     list.map((item) => [item.name, `${(item.share * 100).toFixed(1)} %`]);
   const title = `${name}: ${summary.busySeconds.toFixed(1)} s of the main thread, start-up included`;
-  return `${title}\n\n${table(['area', 'self time'], shares(summary.areas))}\n${table(['function', 'self time'], shares(summary.functions))}`;
+  return `${title}\n\n${renderTable(['area', 'self time'], shares(summary.areas))}\n${renderTable(['function', 'self time'], shares(summary.functions))}`;
 }
 
 function spread(value: Spread | undefined): string {
@@ -55,7 +55,7 @@ function number(value: number | undefined): string {
   return value >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
 }
 
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+export function renderTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |\n`;
   return line(head) + line(head.map(() => '---')) + rows.map(line).join('');
 }

@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { type BenchCase, benchCases } from './bench-case.ts';
 import { benchCodecs, type CodecResult } from './codec.ts';
 import { type CaseResult, compareServers, type Pace } from './compare-servers.ts';
+import { benchGatewayPath } from './gateway-path.ts';
 import { renderCases, renderCodecs, renderProfile } from './render-table.ts';
 import { summarizeProfile } from './summarize-profile.ts';
 import { startTarget, type Target, targetNames } from './target.ts';
@@ -11,6 +12,7 @@ import { startTarget, type Target, targetNames } from './target.ts';
 const usage = `usage: npm run bench -- [NAME ...] [--quick] [--json] [--profile] [--folder PATH]
 
   NAME        only cases whose name begins so: ${benchCases.map(({ name }) => name).join(', ')}, codec
+  path        the gateway's own cost only: its HTTP and S3 layers over an engine that stores nothing, beside node:http
   --quick     few and short rounds: under a minute for everything, and rougher
   --json      results as JSON on standard output
   --profile   the gateway alone, under node's CPU profiler; files go to bench/results/
@@ -41,6 +43,11 @@ async function main(): Promise<void> {
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
+  const pace = paces[values.quick ? 'quick' : 'full'];
+  if (positionals[0] === 'path') {
+    process.stdout.write(await benchGatewayPath({ pace, profile: values.profile }));
+    return;
+  }
   const isChosen = (name: string): boolean =>
     positionals.length === 0 || positionals.some((prefix) => name.startsWith(prefix));
   const cases = benchCases.filter(({ name }) => isChosen(name));
@@ -50,7 +57,7 @@ async function main(): Promise<void> {
     process.exitCode = values.help ? 0 : 2;
     return;
   }
-  const setting = { pace: paces[values.quick ? 'quick' : 'full'], folder: values.folder, profile: values.profile };
+  const setting = { pace, folder: values.folder, profile: values.profile };
   const machine = describeMachine();
   const results = await benchServers(cases, setting);
   const codecs = withCodec ? await benchCodecs(codecPaces[values.quick ? 'quick' : 'full']) : [];

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { startGatewayProcess } from '../test/harness/gateway-process.ts';
@@ -44,23 +44,32 @@ export async function startTarget(name: TargetName, { folder, bytes, profilePath
 }
 
 async function startGateway(dataDir: string, profilePath: string | undefined): Promise<Omit<Target, 'name'>> {
-  const nodeArguments: string[] = [];
-  if (profilePath !== undefined) {
-    const folder = join(profilePath, '..');
-    await mkdir(folder, { recursive: true });
-    nodeArguments.push(
-      '--cpu-prof',
-      `--cpu-prof-dir=${folder}`,
-      `--cpu-prof-name=${profilePath.slice(folder.length + 1)}`,
-    );
-  }
-  const gateway = await startGatewayProcess({ dataDir, nodeArguments });
+  const gateway = await startGatewayProcess({ dataDir, nodeArguments: await profilerArguments(profilePath) });
   return { url: new URL(gateway.url), pid: gateway.pid, stop: () => gateway.stop() };
 }
 
-async function startRaw(kind: 'null' | 'file', argument: string | number): Promise<Omit<Target, 'name'>> {
-  const program = fileURLToPath(new URL('raw-server.ts', import.meta.url));
-  const child = spawn(process.execPath, [program, kind, String(argument)], { stdio: ['ignore', 'pipe', 'inherit'] });
+/** What makes node write a CPU profile to this path when it ends; nothing for none. */
+export async function profilerArguments(profilePath: string | undefined): Promise<readonly string[]> {
+  if (profilePath === undefined) return [];
+  const folder = dirname(profilePath);
+  await mkdir(folder, { recursive: true });
+  return ['--cpu-prof', `--cpu-prof-dir=${folder}`, `--cpu-prof-name=${basename(profilePath)}`];
+}
+
+function startRaw(kind: 'null' | 'file', argument: string | number): Promise<Omit<Target, 'name'>> {
+  return startProgram('raw-server.ts', [kind, String(argument)]);
+}
+
+/** Starts a server that lies beside this file, names its URL in its first line of output and ends at SIGTERM. */
+export async function startProgram(
+  file: string,
+  programArguments: readonly string[],
+  nodeArguments: readonly string[] = [],
+): Promise<Omit<Target, 'name'>> {
+  const program = fileURLToPath(new URL(file, import.meta.url));
+  const child = spawn(process.execPath, [...nodeArguments, program, ...programArguments], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   process.once('exit', () => child.kill('SIGKILL'));
   const [line] = await once(createInterface(child.stdout), 'line');
   return {

@@ -1,0 +1,82 @@
+import { fileURLToPath } from 'node:url';
+import type { BenchCase } from './bench-case.ts';
+import { type CaseResult, compareServers, type Measurement, type Pace } from './compare-servers.ts';
+import { renderProfile, renderTable } from './render-table.ts';
+import { summarizeProfile } from './summarize-profile.ts';
+import { profilerArguments, startProgram, type Target } from './target.ts';
+
+const bytes = 4096;
+const clients = 32;
+const requestCount = 2048;
+const cases: readonly BenchCase[] = (['PUT', 'GET'] as const).map((method) => ({
+  name: `path-${method.toLowerCase()}-4KiB-${clients}`,
+  method,
+  sizeName: '4KiB',
+  bytes,
+  clients,
+  requestCount,
+}));
+
+/**
+ * What a small request costs in the gateway above its engine: the real HTTP server and S3 handler over an engine that
+ * stores nothing, beside a node:http server that does nothing, under the same signed load.
+ *
+ * @returns a table in Markdown, and with `profile` where the gateway's time went
+ */
+export async function benchGatewayPath({ pace, profile }: { pace: Pace; profile: boolean }): Promise<string> {
+  if (!profile) return renderPath(await measure(cases, pace, undefined));
+  const texts: string[] = [];
+  for (const one of cases) {
+    const path = fileURLToPath(new URL(`results/${one.name}.cpuprofile`, import.meta.url));
+    texts.push(renderPath(await measure([one], pace, path)), renderProfile(one.name, await summarizeProfile(path)));
+  }
+  return texts.join('\n');
+}
+
+async function measure(
+  chosen: readonly BenchCase[],
+  pace: Pace,
+  profilePath: string | undefined,
+): Promise<CaseResult[]> {
+  await using stack = new AsyncDisposableStack();
+  const start = async (name: Target['name'], server: Promise<Omit<Target, 'name'>>): Promise<Target> =>
+    stack.adopt({ name, ...(await server) }, (target) => target.stop());
+  const targets = [
+    await start('null', startProgram('raw-server.ts', ['null', String(bytes)])),
+    await start(
+      'gateway',
+      startProgram('null-engine-server.ts', [String(bytes)], await profilerArguments(profilePath)),
+    ),
+  ];
+  const results: CaseResult[] = [];
+  for (const one of chosen) results.push(await compareServers(one, targets, pace));
+  return results;
+}
+
+/** CPU time first: on a machine whose cores are shared it repeats where rates do not. */
+function renderPath(results: readonly CaseResult[]): string {
+  const head = [
+    ...['case', 'null server, main thread us/request', 'gateway, main thread us/request', 'ratio', 'all threads: null us'],
+    ...['gateway us', 'ratio', 'gateway rate / null rate'],
+  ];
+  const rows = results.map(({ name, servers, ratios }) => {
+    const [none, ours] = [servers.null!, servers.gateway!];
+    const [noneMain, oursMain] = [mainThreadMicros(none), mainThreadMicros(ours)];
+    const [noneAll, oursAll] = [none.cpuMsPerRequest * 1000, ours.cpuMsPerRequest * 1000];
+    return [
+      name,
+      noneMain.toFixed(1),
+      oursMain.toFixed(1),
+      (oursMain / noneMain).toFixed(2),
+      noneAll.toFixed(1),
+      oursAll.toFixed(1),
+      (oursAll / noneAll).toFixed(2),
+      ratios.toNull?.median.toFixed(2) ?? '',
+    ];
+  });
+  return renderTable(head, rows);
+}
+
+function mainThreadMicros({ cpuMsPerRequest, mainThreadShare }: Measurement): number {
+  return cpuMsPerRequest * mainThreadShare * 1000;
+}

@@ -1,0 +1,76 @@
+import { createHash } from 'node:crypto';
+import type { Bucket, ObjectVersion } from '../core/model.ts';
+import type { Engine, Objects } from '../engine/engine.ts';
+
+/**
+ * An engine that stores nothing: what is PUT is digested for its ETag and dropped, and every key of every bucket holds the
+ * same bytes. It is what the gateway's own cost is measured over; other verbs throw.
+ */
+export function createNullEngine(options: { ownerId: string; bytes: number }): Engine {
+  const bucket: Bucket = {
+    id: 1,
+    name: 'bench',
+    ownerId: options.ownerId,
+    region: 'us-east-1',
+    createdAtMs: 0,
+    versioning: 'unversioned',
+  };
+  const answer = (name: string): Bucket => ({ ...bucket, name });
+  return {
+    buckets: only<Engine['buckets']>({
+      create: async ({ name }) => answer(name),
+      get: async (name) => answer(name),
+    }),
+    objects: createObjects(options),
+    uploads: only<Engine['uploads']>({}),
+  };
+}
+
+function createObjects({ ownerId, bytes }: { ownerId: string; bytes: number }): Objects {
+  const content = Buffer.alloc(bytes, 'x');
+  const stored: ObjectVersion = {
+    kind: 'object',
+    key: '',
+    versionId: 'null',
+    ownerId,
+    modifiedAtMs: Date.UTC(2026, 0, 1),
+    isLatest: true,
+    headers: { contentType: 'binary/octet-stream' },
+    userMetadata: {},
+    tags: {},
+    storageClass: 'STANDARD',
+    sizeBytes: bytes,
+    etag: createHash('md5').update(content).digest('hex'),
+    extents: [],
+    parts: [],
+  };
+  return only<Objects>({
+    async put({ key, payload, attributes }) {
+      const md5 = createHash('md5');
+      let sizeBytes = 0;
+      for await (const chunk of payload.bytes) {
+        md5.update(chunk);
+        sizeBytes += chunk.length;
+      }
+      payload.declaredDigests();
+      return { ...stored, ...attributes, key, sizeBytes, etag: md5.digest('hex') };
+    },
+    async open({ key }) {
+      return {
+        version: { ...stored, key },
+        offset: 0,
+        length: bytes,
+        isPartial: false,
+        async *read() {
+          // A buffer of its own, as the contract says: whoever reads it may give its memory back.
+          yield new Uint8Array(content);
+        },
+      };
+    },
+  });
+}
+
+/** The verbs that a benchmark calls; any other is a mistake in the benchmark. */
+function only<Verbs extends object>(verbs: Partial<Verbs>): Verbs {
+  return verbs as Verbs;
+}
