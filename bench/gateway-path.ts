@@ -56,7 +56,13 @@ async function measure(
 /** CPU time first: on a machine whose cores are shared it repeats where rates do not. */
 function renderPath(results: readonly CaseResult[]): string {
   const head = [
-    ...['case', 'null server, main thread us/request', 'gateway, main thread us/request', 'ratio', 'all threads: null us'],
+    ...[
+      'case',
+      'null server, main thread us/request',
+      'gateway, main thread us/request',
+      'ratio',
+      'all threads: null us',
+    ],
     ...['gateway us', 'ratio', 'gateway rate / null rate'],
   ];
   const rows = results.map(({ name, servers, ratios }) => {
