@@ -3,6 +3,7 @@ import type { Clock } from '../core/clock.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Accounts } from './accounts.ts';
 import { type AuthContext, authenticate } from './auth/authenticate.ts';
+import { AuthorizationMemo } from './auth/authorization-memo.ts';
 import { SigningKeys } from './auth/signing-key.ts';
 import type { Operation, S3Response } from './operation.ts';
 import type { FramedBody } from './payload/create-payload.ts';
@@ -49,6 +50,7 @@ export class S3Handler {
       region,
       clock,
       signingKeys: new SigningKeys({ maxKeys: 10_000 }),
+      memo: new AuthorizationMemo({ maxHeaders: 10_000 }),
     };
   }
 
