@@ -5,6 +5,7 @@ import type { Accounts } from './accounts.ts';
 import { type AuthContext, authenticate } from './auth/authenticate.ts';
 import { AuthorizationMemo } from './auth/authorization-memo.ts';
 import { SigningKeys } from './auth/signing-key.ts';
+import { refuseEncryptionRequest } from './encryption-headers.ts';
 import type { Operation, S3Response } from './operation.ts';
 import type { FramedBody } from './payload/create-payload.ts';
 import { RequestCall } from './request-call.ts';
@@ -81,6 +82,7 @@ export class S3Handler {
       request.onOperation(operationName(routed));
     }
     if (routed.kind === 'refused') throw routed.error;
+    if (!routed.operation.takesEncryption) refuseEncryptionRequest(headers);
     const call = new RequestCall({ parts: this.#parts, request, headers, query: url.query, authentication });
     return dispatch(routed.operation, url.target, call);
   }

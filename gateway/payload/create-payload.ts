@@ -186,7 +186,10 @@ function selectHeaders({ headers, authentication, checksums }: PayloadRequest): 
     const { 'content-md5': md5, 'x-amz-trailer': trailer } = headers;
     return { ...(md5 !== undefined && { 'content-md5': md5 }), ...(trailer && { 'x-amz-trailer': trailer }) };
   }
-  return authentication.kind === 'signed' ? { ...authentication.hoistedHeaders, ...headers } : headers;
+  if (authentication.kind !== 'signed') return headers;
+  // Copied only for a presigned URL that carries some.
+  for (const _ in authentication.hoistedHeaders) return { ...authentication.hoistedHeaders, ...headers };
+  return headers;
 }
 
 /** The number of bytes after decoding. @throws S3Error MissingContentLength */
