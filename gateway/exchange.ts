@@ -61,7 +61,7 @@ export class Exchange implements IncomingRequest {
 
   async run(): Promise<void> {
     this.#parts.metrics.requestTally.inFlight++;
-    this.#response.once('close', () => this.#finish());
+    this.#response.on('close', () => this.#finish());
     this.#response.on('error', () => this.#gone.abort());
     try {
       const { headers, httpVersion } = this.message;
@@ -178,7 +178,7 @@ export class Exchange implements IncomingRequest {
     const { metrics, log } = this.#parts;
     const wasSent = this.#response.writableFinished;
     if (!wasSent) this.#gone.abort();
-    else if (!this.message.complete) void this.body.drop();
+    else this.body.drop();
     if (this.#sending !== undefined) void this.#endSource(this.#sending, wasSent);
     const [operation, code, status] = [this.#operation, this.#code, this.#response.statusCode];
     const seconds = (performance.now() - this.#startedAtMs) / 1000;

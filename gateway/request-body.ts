@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RequestTally } from '../core/request-tally.ts';
+import { brokenFraming, isConnectionError, wrongByteCount } from './payload/body-errors.ts';
 import { S3Error } from './s3-error.ts';
 
 /** How long the rest of a body that was refused may take to arrive. */
@@ -16,6 +17,8 @@ export class RequestBody implements AsyncIterable<Uint8Array> {
   readonly #tally: RequestTally;
   #awaitsContinue: boolean;
   #pieces: AsyncGenerator<Uint8Array> | undefined;
+  /** Every byte is here, though the parser may not have said so yet. */
+  #isWhole = false;
 
   constructor(parts: {
     message: IncomingMessage;
@@ -45,19 +48,20 @@ export class RequestBody implements AsyncIterable<Uint8Array> {
    * head; then this costs no event, no timer and no turn.
    *
    * @param idleTimeoutMs how long the client may send nothing
-   * @throws S3Error RequestTimeout; what node:http says of a connection that broke
+   * @throws S3Error RequestTimeout, IncompleteBody where the connection broke
    */
-  async readAll(sizeBytes: number, idleTimeoutMs: number): Promise<Uint8Array> {
+  readAll(sizeBytes: number, idleTimeoutMs: number): Promise<Uint8Array> {
     this.#tellToGoOn();
     const message = this.#message;
-    if (sizeBytes === 0) return noBytes;
+    if (sizeBytes === 0) return Promise.resolve(noBytes);
     if (message.readableLength === sizeBytes) {
       const whole = message.read() as Uint8Array | null;
       if (whole?.length === sizeBytes) {
+        this.#isWhole = true;
         this.#tally.bytesIn += sizeBytes;
         // The parser says that the body is over only after this turn; whoever flows hears it.
         message.resume();
-        return whole;
+        return Promise.resolve(whole);
       }
     }
     return this.#collect(sizeBytes, idleTimeoutMs);
@@ -67,10 +71,14 @@ export class RequestBody implements AsyncIterable<Uint8Array> {
    * Reads and drops what is left of a body that was refused in its midst: many a client looks at no answer before it
    * has sent everything, and the next request on the connection lies behind it.
    */
-  async drop(): Promise<void> {
+  drop(): void {
+    const { complete, socket } = this.#message;
+    if (!(this.#isWhole || complete || socket.destroyed || this.#awaitsContinue)) void this.#drop();
+  }
+
+  async #drop(): Promise<void> {
     const message = this.#message;
-    const { complete, socket } = message;
-    if (complete || socket.destroyed || this.#awaitsContinue) return;
+    const { socket } = message;
     const giveUp = (): void => void message.destroy();
     const limit = setTimeout(giveUp, maxDropMs);
     // Node no longer tells a request that was answered that its connection broke.
@@ -124,18 +132,14 @@ export class RequestBody implements AsyncIterable<Uint8Array> {
     };
     const onEnd = (): void => {
       stop();
-      resolve(pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces));
+      if (receivedBytes !== sizeBytes) reject(wrongByteCount(sizeBytes, receivedBytes));
+      else resolve(pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces));
     };
-    const onError = (error: Error): void => fail(error);
-    const onClose = (): void => fail(message.errored ?? connectionLost());
+    const onError = (error: Error): void => fail(isConnectionError(error) ? brokenFraming() : error);
+    const onClose = (): void => fail(brokenFraming());
     const timer = setTimeout(() => fail(new S3Error('RequestTimeout')), idleTimeoutMs);
     if (message.destroyed) onClose();
     else message.on('error', onError).on('close', onClose).on('end', onEnd).on('data', onData);
     return promise;
   }
-}
-
-/** As node:http would have said it, had somebody listened in time. */
-function connectionLost(): Error {
-  return Object.assign(new Error('aborted'), { code: 'ECONNRESET' });
 }

@@ -1,15 +1,16 @@
 import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../core/clock.ts';
+import type { Bucket } from '../core/model.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Accounts } from './accounts.ts';
 import { type AuthContext, authenticate } from './auth/authenticate.ts';
 import { AuthorizationMemo } from './auth/authorization-memo.ts';
 import { SigningKeys } from './auth/signing-key.ts';
 import { refuseEncryptionRequest } from './encryption-headers.ts';
-import type { Operation, S3Response } from './operation.ts';
+import type { S3Response } from './operation.ts';
 import type { FramedBody } from './payload/create-payload.ts';
 import { RequestCall } from './request-call.ts';
-import { parseRequestUrl, type RequestTarget } from './request-target.ts';
+import { parseRequestUrl } from './request-target.ts';
 import type { Routed, Router } from './router.ts';
 import { S3Error } from './s3-error.ts';
 
@@ -58,7 +59,7 @@ export class S3Handler {
   /** Refusals come a turn later than the head, so that what the parser finds wrong with the same bytes comes first. */
   async handle(request: IncomingRequest): Promise<S3Response> {
     const { message } = request;
-    const { router, domain } = this.#parts;
+    const { router, domain, engine } = this.#parts;
     const method = message.method ?? '';
     const url = parseRequestUrl(message.url ?? '/', message.headers.host, domain);
     const { scope } = url.target;
@@ -84,22 +85,23 @@ export class S3Handler {
     if (routed.kind === 'refused') throw routed.error;
     if (!routed.operation.takesEncryption) refuseEncryptionRequest(headers);
     const call = new RequestCall({ parts: this.#parts, request, headers, query: url.query, authentication });
-    return dispatch(routed.operation, url.target, call);
+    const { operation } = routed;
+    const { target } = url;
+    if (target.scope !== 'service') {
+      call.bucketName = target.bucket;
+      if (target.scope === 'object') call.key = target.key;
+      if (operation.access === 'bucket-owner') call.bucket = checkOwner(call, await engine.buckets.get(target.bucket));
+    }
+    return operation.handle(call as never);
   }
 }
 
-async function dispatch(operation: Operation, target: RequestTarget, call: RequestCall): Promise<S3Response> {
-  if (target.scope === 'service') return operation.handle(call as never);
-  call.bucketName = target.bucket;
-  if (target.scope === 'object') call.key = target.key;
-  if (operation.access === 'bucket-owner') {
-    const bucket = await call.engine.buckets.get(target.bucket);
-    const expectedOwner = call.headers['x-amz-expected-bucket-owner'];
-    if (bucket.ownerId !== call.caller.canonicalId) throw new S3Error('AccessDenied');
-    if (expectedOwner !== undefined && expectedOwner !== call.caller.accountId) throw new S3Error('AccessDenied');
-    call.bucket = bucket;
-  }
-  return operation.handle(call as never);
+/** @throws S3Error AccessDenied unless the bucket is the caller's, and whose the client expects it to be */
+function checkOwner({ headers, caller }: RequestCall, bucket: Bucket): Bucket {
+  const expectedOwner = headers['x-amz-expected-bucket-owner'];
+  if (bucket.ownerId !== caller.canonicalId) throw new S3Error('AccessDenied');
+  if (expectedOwner !== undefined && expectedOwner !== caller.accountId) throw new S3Error('AccessDenied');
+  return bucket;
 }
 
 /** The label of metrics and logs. */

@@ -5,14 +5,14 @@ import type { Authentication } from '../auth/authenticate.ts';
 import { ChunkSignatures } from '../auth/chunk-signatures.ts';
 import { S3Error } from '../s3-error.ts';
 import { decodeAwsChunked } from './aws-chunked.ts';
-import { brokenFraming, isConnectionError, wrongByteCount } from './body-errors.ts';
+import { wrongByteCount } from './body-errors.ts';
 import { BodyReader } from './body-reader.ts';
 import { type DigestHeaders, parseChecksumTrailer, parseDigestHeaders } from './digest-headers.ts';
 import type { PayloadMode } from './payload-mode.ts';
 
 /** Bytes off a connection: in pieces, and where it can be all at once, of which one is used. */
 export interface FramedBody extends AsyncIterable<Uint8Array> {
-  /** Throws `RequestTimeout` when nothing comes for so long, and node's error when the connection breaks. */
+  /** Exactly so many bytes, in a buffer that belongs to the caller. @throws S3Error RequestTimeout, IncompleteBody */
   readAll?(sizeBytes: number, idleTimeoutMs: number): Promise<Uint8Array>;
 }
 
@@ -82,16 +82,9 @@ class PlainPayload implements Payload {
     return this.#declared;
   }
 
-  async #readAll(sizeBytes: number): Promise<Uint8Array> {
+  #readAll(sizeBytes: number): Promise<Uint8Array> {
     const { body, idleTimeoutMs } = this.#request;
-    if (!body.readAll) return collect(this.bytes, sizeBytes);
-    try {
-      const bytes = await body.readAll(sizeBytes, idleTimeoutMs);
-      if (bytes.length !== sizeBytes) throw wrongByteCount(sizeBytes, bytes.length);
-      return bytes;
-    } catch (error) {
-      throw isConnectionError(error) ? brokenFraming() : error;
-    }
+    return body.readAll?.(sizeBytes, idleTimeoutMs) ?? collect(this.bytes, sizeBytes);
   }
 }
 
