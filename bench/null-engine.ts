@@ -41,7 +41,7 @@ function createObjects({ ownerId, bytes }: { ownerId: string; bytes: number }): 
     storageClass: 'STANDARD',
     sizeBytes: bytes,
     etag: createHash('md5').update(content).digest('hex'),
-    extents: [],
+    spans: [],
     parts: [],
   };
   return only<Objects>({

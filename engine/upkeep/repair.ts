@@ -138,34 +138,14 @@ export class Repairer {
         await this.#copyRow(stripe, row, lanes, row === rows - 1, signal);
       }
       checkRebuilt(stripe, lanes, lost);
-      const alive = lanes.filter((lane) => !lane.isDead);
-      await Promise.all(
-        alive.map((lane) =>
-          this.#replace(
-            lane,
-            lost.find(({ index }) => index === lane.index),
-            signal,
-          ),
-        ),
-      );
+      await Promise.all(lanes.filter((lane) => !lane.isDead).map((lane) => lane.commit()));
     } catch (error) {
       await Promise.all(lanes.map((lane) => lane.abort()));
       throw error;
     }
-    return this.#record(stripe, lanes);
-  }
-
-  /** Makes a rebuilt shard durable, in place of the wrong one where there is one. */
-  async #replace(lane: ShardLane, wrong: PlacedShard | undefined, signal: AbortSignal): Promise<void> {
-    try {
-      // A name that exists is not written again, so what is wrong must go first; what is not replaced may yet be of use.
-      if (wrong !== undefined) await this.#parts.fleet.find(wrong.providerId)?.deleteShard(wrong.cid, signal);
-    } catch (error) {
-      signal.throwIfAborted();
-      this.#parts.log.warn({ ...wrong, err: error }, 'a wrong shard cannot be deleted now');
-      return lane.abort();
-    }
-    await lane.commit();
+    const recorded = await this.#record(stripe, lanes);
+    await this.#deleteMoved(lanes, lost, signal);
+    return recorded;
   }
 
   /** A lane for each lacking shard for which there is a good provider. */
@@ -210,6 +190,17 @@ export class Repairer {
     } finally {
       lease.release();
     }
+  }
+
+  /** What was wrong where it lay is of no use there once the shard lies elsewhere. */
+  async #deleteMoved(lanes: readonly ShardLane[], lost: readonly PlacedShard[], signal: AbortSignal): Promise<void> {
+    const moved = lost.filter(({ index, providerId }) => {
+      const placed = lanes.find((lane) => lane.index === index)?.placed;
+      return placed !== undefined && placed.providerId !== providerId;
+    });
+    const deletions = moved.map(({ providerId, cid }) => this.#parts.fleet.find(providerId)?.deleteShard(cid, signal));
+    // What cannot be deleted now goes with its stripe, or as an orphan.
+    await Promise.allSettled(deletions);
   }
 
   async #record(stripe: Stripe, lanes: readonly ShardLane[]): Promise<number[]> {

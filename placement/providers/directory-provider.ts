@@ -59,7 +59,7 @@ export async function openDirectoryProvider(options: DirectoryProviderOptions): 
   try {
     await claimDirectory(path, id);
     const files = await ShardFiles.open({ path, checkDirectory });
-    // In each write of a segment: whether the marker is there is enough, since it was right when the segment was made.
+    // Whether the marker is there: enough where it is asked often, since it was right when the directory was opened.
     const checkPresence = () => access(markerPath);
     const segments = await openSegmentStore({
       providerId: id,
@@ -69,7 +69,7 @@ export async function openDirectoryProvider(options: DirectoryProviderOptions): 
       clock,
       segmentBytes,
     });
-    return new DirectoryProvider({ options, files, segments, checkDirectory });
+    return new DirectoryProvider({ options, files, segments, checkDirectory, checkPresence });
   } catch (cause) {
     throw new Failure('provider-error', { providerId: id, call: 'open' }, { cause });
   }
@@ -84,21 +84,24 @@ class DirectoryProvider implements Provider, ShardFolder {
   readonly #space: FreeSpace;
   readonly #segmentShardBytes: number;
   readonly #checkDirectory: () => Promise<void>;
+  readonly #checkPresence: () => Promise<void>;
 
   constructor(parts: {
     options: DirectoryProviderOptions;
     files: ShardFiles;
     segments: SegmentStore;
     checkDirectory: () => Promise<void>;
+    checkPresence: () => Promise<void>;
   }) {
     const { id, path, reserveBytes = 0, segmentShardBytes = defaultSegmentShardBytes } = parts.options;
     this.id = id;
     this.#files = parts.files;
     this.#segments = parts.segments;
-    this.#root = new DirectoryRoot({ path });
+    this.#root = new DirectoryRoot({ path, checkDirectory: parts.checkDirectory });
     this.#space = new FreeSpace({ providerId: id, path, reserveBytes });
     this.#segmentShardBytes = segmentShardBytes;
     this.#checkDirectory = parts.checkDirectory;
+    this.#checkPresence = parts.checkPresence;
   }
 
   async putShard(cid: ShardCid, buffers: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
@@ -106,7 +109,7 @@ class DirectoryProvider implements Provider, ShardFolder {
     let bytes = 0;
     for (const buffer of buffers) bytes += buffer.length;
     const digest = bytes < this.#segmentShardBytes ? digestOfCid(cid) : undefined;
-    if (digest === undefined) return this.#putFile(cid, buffers, signal);
+    if (digest === undefined) return this.#putFile(cid, buffers, bytes, signal);
     try {
       const measuring = this.#space.take(bytes);
       if (measuring !== undefined) await measuring;
@@ -116,13 +119,30 @@ class DirectoryProvider implements Provider, ShardFolder {
     }
   }
 
-  async #putFile(cid: ShardCid, buffers: readonly Uint8Array[], signal: AbortSignal | undefined): Promise<void> {
+  async #putFile(
+    cid: ShardCid,
+    buffers: readonly Uint8Array[],
+    bytes: number,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    if (await this.#holdsFile(cid, buffers, bytes)) return;
     const writer = await this.createShard(signal);
     try {
       await writer.append(buffers);
       await writer.commit(cid);
     } finally {
       await writer.abort();
+    }
+  }
+
+  /** Whether the shard's file is there, and is as it should be: one that has rotted is replaced. */
+  async #holdsFile(cid: ShardCid, buffers: readonly Uint8Array[], bytes: number): Promise<boolean> {
+    if (!this.#files.mayHave(cid)) return false;
+    try {
+      if ((await this.#files.stat(cid)).bytes !== bytes) return false;
+      return Buffer.concat(buffers, bytes).equals(await this.#files.read(cid, 0, bytes, undefined));
+    } catch {
+      return false;
     }
   }
 
@@ -157,7 +177,7 @@ class DirectoryProvider implements Provider, ShardFolder {
     try {
       const found = key && this.#segments.find(key);
       if (found === undefined) return await this.#files.stat(cid);
-      await this.#checkDirectory();
+      await this.#checkPresence();
       return found;
     } catch (error) {
       throw await this.#explainShard('statShard', cid, error);
@@ -220,7 +240,6 @@ class DirectoryProvider implements Provider, ShardFolder {
     if (bytes.length > maxRootBytes)
       throw new RangeError(`a root of ${bytes.length} bytes, the most is ${maxRootBytes}`);
     try {
-      await this.#checkDirectory();
       await this.#root.write(bytes);
     } catch (error) {
       throw this.explain('writeRoot', error);

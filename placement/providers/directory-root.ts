@@ -9,10 +9,13 @@ const newRootName = 'root.new';
 /** The root of a provider's directory: a file that is only ever replaced as a whole. Roots are written one at a time. */
 export class DirectoryRoot {
   readonly #path: string;
+  readonly #checkDirectory: () => Promise<void>;
   #writing: Promise<void> = Promise.resolve();
 
-  constructor({ path }: { path: string }) {
-    this.#path = path;
+  /** @param parts.checkDirectory throws when the directory at `path` is not the provider's any more */
+  constructor(parts: { path: string; checkDirectory: () => Promise<void> }) {
+    this.#path = parts.path;
+    this.#checkDirectory = parts.checkDirectory;
   }
 
   /** @returns undefined where there is none. The buffer belongs to the caller. */
@@ -34,6 +37,7 @@ export class DirectoryRoot {
   }
 
   async #replace(bytes: Uint8Array): Promise<void> {
+    await this.#checkDirectory();
     const fd = await openFile(join(this.#path, newRootName), 'w', 0o600);
     try {
       await writeFully(fd, [bytes]);

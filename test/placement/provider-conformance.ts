@@ -226,7 +226,7 @@ export function testProvider(
         expected.set(nameOf(bytes), length);
         assert.ok(bytes.equals(await provider.readShard(nameOf(bytes), 0, length)), `${length} bytes`);
         assert.equal((await provider.statShard(nameOf(bytes))).bytes, length);
-        await assert.rejects(provider.readShard(nameOf(bytes), 1, length), (error) =>
+        await assert.rejects(provider.readShard(nameOf(bytes), 0, length + 1), (error) =>
           isFailure(error, 'provider-error'),
         );
       }

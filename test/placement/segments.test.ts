@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { copyFile, mkdir, open as openFile, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, open as openFile, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import Database from 'better-sqlite3';
@@ -363,6 +363,40 @@ describe('segments of a directory provider', () => {
     await second.close();
     await assert.rejects(first.close(), isProviderError);
     await assertHolds(await folder.open(), [early, late]);
+  });
+
+  it('keep nothing of a write that failed, and begin a new file after it', async () => {
+    const provider = await folder.open();
+    const shards = [someBytes(100), someBytes(200)];
+    const refused = someBytes(300);
+    await put(provider, shards[0]!);
+    const marker = join(folder.path, 'provider.json');
+    await rename(marker, `${marker}.away`);
+    await assert.rejects(put(provider, refused), isProviderError);
+    await rename(`${marker}.away`, marker);
+    await assert.rejects(provider.statShard(nameOf(refused)), isMissing);
+    await put(provider, shards[1]!);
+    await assertHolds(provider, shards);
+    await provider.close();
+    assert.deepEqual([...(await folder.segmentSizes()).values()], [2 * headerBytes + 100, 2 * headerBytes + 200]);
+    await removeIndex(folder.path);
+    await assertHolds(await folder.open(), shards);
+  });
+
+  it('bring the log of the index into its database while they are open', async () => {
+    const provider = await folder.open();
+    const shards = Array.from({ length: 9500 }, (_, i) => Buffer.from(`shard ${i}`));
+    await Promise.all(shards.map((bytes) => put(provider, bytes)));
+    const index = join(folder.path, 'index.sqlite');
+    for (let count = 0; (await stat(index)).size < 100_000; count++) {
+      assert.ok(count < 100_000, 'the log only grows');
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const bytes = shards[5000]!;
+    assert.ok(bytes.equals(await provider.readShard(nameOf(bytes), 0, bytes.length)));
+    await provider.close();
+    const again = await folder.open();
+    assert.equal((await listAll(again, 5000)).length, shards.length);
   });
 
   it('keep few descriptors open, and read from all of them at once', async () => {

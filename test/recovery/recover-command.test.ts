@@ -63,6 +63,25 @@ describe('holdfast recover', () => {
     assert.equal((await gateway.ending).status, 0);
   });
 
+  it('leaves a store that verify finds whole, but for the providers that were lost', async () => {
+    const data = join(folder.path, 'verified');
+    const args = ['--master-key', masterKeyPath, ...providerArguments(ids), '--data-dir', data];
+    assert.equal((await recover(args).ending).status, 0);
+    await mkdir(join(data, 'providers'));
+    for (const id of ids) await cp(provider(id), join(data, 'providers', id), { recursive: true });
+    const verify = (): HoldfastProcess => folder.start({ HOLDFAST_DATA_DIR: data }, ['verify', '--deep', '--json']);
+    const whole = await verify().ending;
+    assert.equal(whole.status, 0, whole.stdout + whole.stderr);
+    const { versions, parts, findings } = JSON.parse(whole.stdout) as Record<string, unknown>;
+    assert.deepEqual({ versions, parts, findings }, { versions: 8, parts: 1, findings: {} });
+    await rm(join(data, 'providers', 'p2'), { recursive: true });
+    const lacking = await verify().ending;
+    assert.equal(lacking.status, 1, lacking.stdout + lacking.stderr);
+    const report = JSON.parse(lacking.stdout) as { findings: object; atRiskCount: number; lostCount: number };
+    assert.ok('shard-missing' in report.findings && report.atRiskCount > 0);
+    assert.equal(report.lostCount, 0);
+  });
+
   it('overwrites no metadata store', async () => {
     const dataDir = join(folder.path, 'taken');
     await mkdir(dataDir);

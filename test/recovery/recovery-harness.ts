@@ -2,11 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { Failure } from '../../core/failure.ts';
 import { silentLog } from '../../core/log.ts';
 import { Metrics } from '../../core/metrics.ts';
-import type { ObjectAttributes, ObjectVersion, Profile, ProviderId, ShardCid } from '../../core/model.ts';
+import type { ObjectAttributes, ObjectVersion, Profile, ProviderId } from '../../core/model.ts';
 import type { Payload } from '../../core/payload.ts';
 import { MasterKey } from '../../crypto/master-key.ts';
 import { BlockReader } from '../../engine/block-reader.ts';
-import { createEngine } from '../../engine/create-engine.ts';
+import { type CreatedEngine, createEngine } from '../../engine/create-engine.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { defaultLimits, type EngineLimits } from '../../engine/engine-limits.ts';
 import type { Journal } from '../../engine/recovery/journal.ts';
@@ -22,6 +22,7 @@ import { createFaultyProvider, type FaultyProvider } from '../../placement/provi
 import { createMemoryProvider } from '../../placement/providers/memory-provider.ts';
 import type { Provider } from '../../placement/providers/provider.ts';
 import { withObservation } from '../../placement/providers/with-observation.ts';
+import { type CallWork, type ProviderCall, WrappedProvider } from '../../placement/providers/wrapped-provider.ts';
 
 export const ownerId = 'a'.repeat(64);
 export const profile: Profile = { name: 'STANDARD', k: 4, m: 2 };
@@ -36,6 +37,7 @@ export interface LiveEngine {
   readonly journal: Journal;
   readonly metadata: MetadataStore;
   readonly metrics: Metrics;
+  readonly verify: CreatedEngine['verify'];
 }
 
 /** Providers that outlive the engines over them. */
@@ -56,7 +58,9 @@ export class RecoveryWorld {
   constructor({ providerCount = 6 }: { providerCount?: number } = {}) {
     this.providers = Array.from({ length: providerCount }, (_, index) => {
       const id = `p${index}` as ProviderId;
-      return createFaultyProvider(freezable(createMemoryProvider({ id, clock: this.clock }), () => this.#isFrozen));
+      return createFaultyProvider(
+        new FreezableProvider(createMemoryProvider({ id, clock: this.clock }), () => this.#isFrozen),
+      );
     });
   }
 
@@ -74,7 +78,7 @@ export class RecoveryWorld {
   async start(metadata?: MetadataStore, limits: Partial<EngineLimits> = {}): Promise<LiveEngine> {
     const metrics = new Metrics();
     const store = metadata ?? (await openMemoryStore({ clock: this.clock, log: silentLog }));
-    const { engine, upkeep, journal } = createEngine({
+    const { engine, upkeep, journal, verify } = createEngine({
       metadata: store,
       fleet: this.#fleet(this.providers, metrics),
       codec,
@@ -87,7 +91,7 @@ export class RecoveryWorld {
       isJournaling: true,
     });
     if (journal === undefined) throw new Error('the engine does not journal');
-    const live = { engine, upkeep, journal, metadata: store, metrics };
+    const live = { engine, upkeep, journal, metadata: store, metrics, verify };
     this.#opened.push(live);
     return live;
   }
@@ -129,42 +133,21 @@ export class RecoveryWorld {
 
 function noop(): void {}
 
+const writes: readonly ProviderCall[] = ['putShard', 'createShard', 'append', 'commit', 'deleteShard', 'writeRoot'];
+
 /** A provider to which nothing can be written while `isFrozen`. */
-function freezable(provider: Provider, isFrozen: () => boolean): Provider {
-  const check = (): void => {
-    if (isFrozen()) throw new Failure('provider-error', { providerId: provider.id, call: 'write' });
-  };
-  return {
-    id: provider.id,
-    putShard: async (...args) => {
-      check();
-      return provider.putShard(...args);
-    },
-    createShard: async (signal) => {
-      check();
-      const writer = await provider.createShard(signal);
-      const commit = async (cid: ShardCid): Promise<void> => {
-        check();
-        return writer.commit(cid);
-      };
-      return { append: (buffers) => writer.append(buffers), commit, abort: () => writer.abort() };
-    },
-    deleteShard: async (...args) => {
-      check();
-      return provider.deleteShard(...args);
-    },
-    writeRoot: async (...args) => {
-      check();
-      return provider.writeRoot(...args);
-    },
-    readShard: (...args) => provider.readShard(...args),
-    statShard: (...args) => provider.statShard(...args),
-    listShards: (...args) => provider.listShards(...args),
-    readRoot: (...args) => provider.readRoot(...args),
-    reclaim: (...args) => provider.reclaim(...args),
-    capacity: (...args) => provider.capacity(...args),
-    close: () => provider.close(),
-  };
+class FreezableProvider extends WrappedProvider {
+  readonly #isFrozen: () => boolean;
+
+  constructor(provider: Provider, isFrozen: () => boolean) {
+    super(provider);
+    this.#isFrozen = isFrozen;
+  }
+
+  protected async run<T>(call: ProviderCall, signal: AbortSignal | undefined, work: CallWork<T>): Promise<T> {
+    if (this.#isFrozen() && writes.includes(call)) throw new Failure('provider-error', { providerId: this.id, call });
+    return work(signal);
+  }
 }
 
 export const plainAttributes: ObjectAttributes = { headers: {}, userMetadata: {}, tags: {}, storageClass: 'STANDARD' };

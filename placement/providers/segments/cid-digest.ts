@@ -1,4 +1,3 @@
-import { base32 } from 'multiformats/bases/base32';
 import type { ShardCid } from '../../../core/model.ts';
 
 /**
@@ -12,9 +11,10 @@ export const cidDigestBytes = 32;
 const prefix = Uint8Array.of(1, 0x55, 0x12, cidDigestBytes);
 const cidBytes = prefix.length + cidDigestBytes;
 const cidCharacters = 1 + Math.ceil((cidBytes * 8) / 5);
+const alphabet = 'abcdefghijklmnopqrstuvwxyz234567';
 const notADigit = 0xff;
 const digits = new Uint8Array(128).fill(notADigit);
-for (const [value, character] of [...'abcdefghijklmnopqrstuvwxyz234567'].entries()) {
+for (const [value, character] of [...alphabet].entries()) {
   digits[character.charCodeAt(0)] = value;
 }
 
@@ -51,5 +51,13 @@ export function cidOfDigest(digest: Uint8Array): ShardCid {
   const bytes = new Uint8Array(cidBytes);
   bytes.set(prefix);
   bytes.set(digest, prefix.length);
-  return base32.encode(bytes) as ShardCid;
+  let name = 'b';
+  let bits = 0;
+  let bitCount = 0;
+  for (const byte of bytes) {
+    bits = ((bits << 8) | byte) & 0xfff;
+    bitCount += 8;
+    for (; bitCount >= 5; bitCount -= 5) name += alphabet[(bits >>> (bitCount - 5)) & 31];
+  }
+  return (name + alphabet[(bits << (5 - bitCount)) & 31]) as ShardCid;
 }

@@ -28,7 +28,8 @@ const deadShareOfAll = 0.1;
 /** Below an eighth of the usual size a segment is small; so many small ones are put together. */
 const smallShare = 1 / 8;
 const smallSegments = 8;
-const minNewestDeadBytes = 2 ** 20;
+/** The newest segment goes only where this much of it is dead. */
+const minNewestDeadBytes = 256 * 1024;
 
 /** Where in which segment an emptying goes on. */
 interface Emptying {
