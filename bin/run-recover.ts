@@ -126,7 +126,7 @@ function renderReport(
     `journal batches: ${report.batches} (the last one of ${journaledAt})`,
     `from these: ${imported.buckets} buckets, ${imported.versions} versions, ${imported.uploads} uploads, ${imported.parts} parts, ${imported.stripes} stripes`,
     `from manifests: ${manifests.versions} versions, ${manifests.parts} parts (${manifests.refused} entries did not apply)`,
-    `shards listed: ${report.shardsListed}; found where the journal did not say: ${manifests.shardsNoted}`,
+    `shards listed: ${report.shardsListed}`,
     `root key: ${made.hasRootKey ? 'restored' : 'not kept here, since it was configured'}`,
     '',
     ...problems.map((problem) => `MISSING: ${problem}`),
