@@ -59,7 +59,10 @@ async function recoverInto(
   const metadata = opened.adopt(await openSqliteStore({ path, clock: systemClock, log }), (store: MetadataStore) =>
     store.close(),
   );
-  const fleet = opened.adopt(await openFleet({ providers, limits, metrics }), closeFleet);
+  // A provider that does not open is as good as a missing one, of which there may be m.
+  const onFailure = ({ path: unusable }: ProviderConfig, error: unknown): void =>
+    log.warn({ path: unusable, err: error }, 'provider does not open, and is left out');
+  const fleet = opened.adopt(await openFleet({ providers, limits, metrics, onFailure }), closeFleet);
   const blocks = new BlockReader({ fleet, metrics, log, cacheBytes: 64 * 2 ** 20, onDamage: () => {} });
   const codec = await createPackageCodec();
   const { hedgeMs } = limits;
