@@ -41,7 +41,7 @@ function createObjects({ ownerId, bytes }: { ownerId: string; bytes: number }): 
     storageClass: 'STANDARD',
     sizeBytes: bytes,
     etag: hash('md5', content),
-    extents: [],
+    spans: [],
     parts: [],
   };
   return only<Objects>({
