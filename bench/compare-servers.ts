@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import type { BenchCase } from './bench-case.ts';
-import { LoadGenerator, type PreparedRequest, prepareRequest } from './load.ts';
+import { HeadSigner } from './head-signer.ts';
+import { LoadGenerator, type LoadResult, type PreparedRequest } from './load.ts';
 import { quantile, type Spread, summarize } from './statistics.ts';
-import { readCpuSeconds, type Target, type TargetName } from './target.ts';
+import { readCpuSeconds, type ServerTarget, type Target, type TargetName } from './target.ts';
 
 export interface Pace {
   readonly rounds: number;
@@ -28,7 +29,9 @@ export interface CaseResult {
   readonly bytes: number;
   readonly servers: Readonly<Partial<Record<TargetName, Measurement>>>;
   /** Requests a second of the gateway over those of the other server in the same round. */
-  readonly ratios: { readonly toNull?: Spread; readonly toFile?: Spread };
+  readonly ratios: Readonly<Partial<Record<TargetName, Spread>>>;
+  /** CPU time that the load generator itself took for a request, all servers together. */
+  readonly clientCpuMsPerRequest: number;
 }
 
 interface Round {
@@ -51,64 +54,72 @@ export async function compareServers(
   targets: readonly Target[],
   pace: Pace,
 ): Promise<CaseResult> {
-  const lanes = await Promise.all(targets.map((target) => openLane(benchCase, target)));
-  try {
-    for (const { load } of lanes) await load.run(pace.warmUpMs);
-    for (let round = 0; round < pace.rounds; round++) {
-      // Another one comes first each time, so that none always runs in the wake of the same.
-      for (let turn = 0; turn < lanes.length; turn++) {
-        const lane = lanes[(round + turn) % lanes.length]!;
-        lane.rounds.push(await measureRound(lane, pace.roundMs));
-      }
+  const lanes: Lane[] = [];
+  for (const target of targets)
+    if (benchCase.targets.includes(target.name)) lanes.push(await openLane(benchCase, target));
+  for (const { run } of lanes) await run(pace.warmUpMs);
+  const cpuBefore = process.cpuUsage();
+  for (let round = 0; round < pace.rounds; round++) {
+    // Another one comes first each time, so that none always runs in the wake of the same.
+    for (let turn = 0; turn < lanes.length; turn++) {
+      const lane = lanes[(round + turn) % lanes.length]!;
+      lane.rounds.push(await measureRound(lane, pace.roundMs));
     }
-  } finally {
-    for (const { load } of lanes) load.close();
   }
-  const roundsOf = (name: TargetName): readonly Round[] | undefined =>
-    lanes.find(({ target }) => target.name === name)?.rounds;
-  const ratio = (name: TargetName): Spread | undefined => compareRounds(roundsOf('gateway'), roundsOf(name));
-  const [toNull, toFile] = [ratio('null'), ratio('file')];
+  const { user, system } = process.cpuUsage(cpuBefore);
+  const ours = lanes.find(({ target }) => target.name === 'gateway')?.rounds;
+  const sent = lanes.filter(({ target }) => 'url' in target).flatMap(({ rounds }) => rounds);
   return {
     name: benchCase.name,
     clients: benchCase.clients,
     bytes: benchCase.bytes,
     servers: Object.fromEntries(lanes.map(({ target, rounds }) => [target.name, combine(rounds, benchCase.bytes)])),
-    ratios: { ...(toNull && { toNull }), ...(toFile && { toFile }) },
+    ratios: Object.fromEntries(
+      lanes
+        .filter(({ target }) => ours !== undefined && target.name !== 'gateway')
+        .map(({ target, rounds }) => [target.name, compareRounds(ours!, rounds)]),
+    ),
+    clientCpuMsPerRequest: (user + system) / 1000 / sent.reduce((sum, { requests }) => sum + requests, 0),
   };
 }
 
 interface Lane {
   readonly target: Target;
-  readonly load: LoadGenerator;
+  readonly run: (durationMs: number) => Promise<LoadResult>;
   readonly rounds: Round[];
 }
 
 async function openLane(benchCase: BenchCase, target: Target): Promise<Lane> {
+  const { clients, bytes } = benchCase;
+  if ('url' in target) {
+    const load = await openLoad(benchCase, target);
+    return { target, run: (durationMs) => load.run(durationMs), rounds: [] };
+  }
+  return { target, run: (durationMs) => target.append({ clients, bytes, durationMs }), rounds: [] };
+}
+
+/** Signs beforehand, so that the clock sees no signing, and makes what GETs will ask for. */
+async function openLoad(benchCase: BenchCase, { url }: ServerTarget): Promise<LoadGenerator> {
   const { name, method, bytes, clients, requestCount } = benchCase;
-  const { url } = target;
+  const signer = new HeadSigner(url);
+  const prepare = (verb: string, path: string, bodyBytes: number): PreparedRequest => ({
+    name: `${verb} ${path}`,
+    head: signer.sign({ method: verb, path, bodyBytes }),
+  });
   const paths = Array.from({ length: requestCount }, (_, index) => `${bucket}/${name}/${index}`);
   const body = randomBytes(bytes);
-  const puts = (some: readonly string[]): PreparedRequest[] =>
-    some.map((path) => prepareRequest(url, 'PUT', path, bytes));
-  await sendAll({ url, requests: [prepareRequest(url, 'PUT', bucket, 0)], clients: 1, answerBytes: 0 });
-  if (method === 'PUT') {
-    const load = new LoadGenerator({ url, requests: puts(paths), clients, body, answerBytes: 0 });
-    return { target, load, rounds: [] };
-  }
-  await sendAll({ url, requests: puts(paths), clients: Math.min(4, requestCount), body, answerBytes: 0 });
-  const requests = paths.map((path) => prepareRequest(url, 'GET', path, 0));
-  return { target, load: new LoadGenerator({ url, requests, clients, answerBytes: bytes }), rounds: [] };
+  await new LoadGenerator({ url, requests: [prepare('PUT', bucket, 0)], clients: 1, answerBytes: 0 }).runAll();
+  const puts = paths.map((path) => prepare('PUT', path, bytes));
+  if (method === 'PUT') return new LoadGenerator({ url, requests: puts, clients, body, answerBytes: 0 });
+  // Written as they are read: small objects that arrived together lie together.
+  await new LoadGenerator({ url, requests: puts, clients: Math.min(32, requestCount), body, answerBytes: 0 }).runAll();
+  const gets = paths.map((path) => prepare('GET', path, 0));
+  return new LoadGenerator({ url, requests: gets, clients, answerBytes: bytes });
 }
 
-async function sendAll(parts: ConstructorParameters<typeof LoadGenerator>[0]): Promise<void> {
-  const load = new LoadGenerator(parts);
-  await load.runAll();
-  load.close();
-}
-
-async function measureRound({ target, load }: Lane, roundMs: number): Promise<Round> {
+async function measureRound({ target, run }: Lane, roundMs: number): Promise<Round> {
   const before = await readCpuSeconds(target.pid);
-  const { requests, seconds, latenciesMs } = await load.run(roundMs);
+  const { requests, seconds, latenciesMs } = await run(roundMs);
   const after = await readCpuSeconds(target.pid);
   return {
     requestsPerSecond: requests / seconds,
@@ -119,8 +130,7 @@ async function measureRound({ target, load }: Lane, roundMs: number): Promise<Ro
   };
 }
 
-function compareRounds(ours: readonly Round[] | undefined, theirs: readonly Round[] | undefined): Spread | undefined {
-  if (ours === undefined || theirs === undefined) return undefined;
+function compareRounds(ours: readonly Round[], theirs: readonly Round[]): Spread {
   return summarize(ours.map((round, index) => round.requestsPerSecond / theirs[index]!.requestsPerSecond));
 }
 

@@ -3,7 +3,7 @@ import type { BenchCase } from './bench-case.ts';
 import { type CaseResult, compareServers, type Measurement, type Pace } from './compare-servers.ts';
 import { renderProfile, renderTable } from './render-table.ts';
 import { summarizeProfile } from './summarize-profile.ts';
-import { profilerArguments, startProgram, type Target } from './target.ts';
+import { profilerArguments, type ServerTarget, startProgram } from './target.ts';
 
 const bytes = 4096;
 const clients = 32;
@@ -15,6 +15,7 @@ const cases: readonly BenchCase[] = (['PUT', 'GET'] as const).map((method) => ({
   bytes,
   clients,
   requestCount,
+  targets: ['null', 'gateway'],
 }));
 
 /**
@@ -39,8 +40,10 @@ async function measure(
   profilePath: string | undefined,
 ): Promise<CaseResult[]> {
   await using stack = new AsyncDisposableStack();
-  const start = async (name: Target['name'], server: Promise<Omit<Target, 'name'>>): Promise<Target> =>
-    stack.adopt({ name, ...(await server) }, (target) => target.stop());
+  const start = async (
+    name: ServerTarget['name'],
+    server: Promise<Omit<ServerTarget, 'name'>>,
+  ): Promise<ServerTarget> => stack.adopt({ name, ...(await server) }, (target) => target.stop());
   const targets = [
     await start('null', startProgram('raw-server.ts', ['null', String(bytes)])),
     await start(
@@ -77,7 +80,7 @@ function renderPath(results: readonly CaseResult[]): string {
       noneAll.toFixed(1),
       oursAll.toFixed(1),
       (oursAll / noneAll).toFixed(2),
-      ratios.toNull?.median.toFixed(2) ?? '',
+      ratios.null?.median.toFixed(2) ?? '',
     ];
   });
   return renderTable(head, rows);

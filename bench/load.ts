@@ -1,24 +1,9 @@
-import { Agent, request } from 'node:http';
-import { processKey, processRegion } from '../test/harness/gateway-process.ts';
-import { signHeaders } from '../test/harness/signed-fetch.ts';
+import { HttpConnection } from './http-connection.ts';
 
+/** The head of a signed request, whole. */
 export interface PreparedRequest {
-  readonly method: string;
-  readonly path: string;
-  readonly headers: Readonly<Record<string, string>>;
-}
-
-/** Signs beforehand, so that the clock sees no signing. A signature is good for 15 minutes. The payload is not signed. */
-export function prepareRequest(url: URL, method: string, path: string, bodyBytes: number): PreparedRequest {
-  const headers = signHeaders({
-    method,
-    pathAndQuery: path,
-    host: url.host,
-    region: processRegion,
-    key: processKey,
-    options: { payloadHash: 'UNSIGNED-PAYLOAD' },
-  });
-  return { method, path, headers: { ...headers, 'content-length': String(bodyBytes) } };
+  readonly name: string;
+  readonly head: Buffer;
 }
 
 export interface LoadResult {
@@ -35,7 +20,6 @@ export class LoadGenerator {
   readonly #body: Buffer | undefined;
   readonly #answerBytes: number;
   readonly #clients: number;
-  readonly #agent: Agent;
   #next = 0;
 
   constructor(parts: {
@@ -52,56 +36,48 @@ export class LoadGenerator {
     this.#body = parts.body;
     this.#answerBytes = parts.answerBytes;
     this.#clients = parts.clients;
-    this.#agent = new Agent({ keepAlive: true, maxSockets: parts.clients });
   }
 
   /** Each client sends at least one request, and no new one after `durationMs`. @throws Error for any answer but 200 */
   run(durationMs: number): Promise<LoadResult> {
-    const endsAtMs = performance.now() + durationMs;
-    return this.#load(() => performance.now() < endsAtMs);
+    return this.#load((now) => {
+      const endsAtMs = now + durationMs;
+      return () => performance.now() < endsAtMs;
+    });
   }
 
   /** Sends every request once. */
   runAll(): Promise<LoadResult> {
     let left = this.#requests.length - this.#clients;
-    return this.#load(() => left-- > 0);
+    return this.#load(() => () => left-- > 0);
   }
 
-  close(): void {
-    this.#agent.destroy();
+  /** Connections are new each time: servers close those that were idle for some seconds. */
+  async #load(begin: (nowMs: number) => () => boolean): Promise<LoadResult> {
+    const connections = await Promise.all(Array.from({ length: this.#clients }, () => HttpConnection.open(this.#url)));
+    try {
+      const latenciesMs: number[] = [];
+      const startedAtMs = performance.now();
+      const goesOn = begin(startedAtMs);
+      const client = async (connection: HttpConnection): Promise<void> => {
+        do {
+          const sentAtMs = performance.now();
+          await this.#send(connection, this.#requests[this.#next++ % this.#requests.length]!);
+          latenciesMs.push(performance.now() - sentAtMs);
+        } while (goesOn());
+      };
+      await Promise.all(connections.map(client));
+      const seconds = (performance.now() - startedAtMs) / 1000;
+      return { requests: latenciesMs.length, seconds, latenciesMs };
+    } finally {
+      for (const connection of connections) connection.close();
+    }
   }
 
-  async #load(goesOn: () => boolean): Promise<LoadResult> {
-    const latenciesMs: number[] = [];
-    const startedAtMs = performance.now();
-    const client = async (): Promise<void> => {
-      do {
-        const sentAtMs = performance.now();
-        await this.#send(this.#requests[this.#next++ % this.#requests.length]!);
-        latenciesMs.push(performance.now() - sentAtMs);
-      } while (goesOn());
-    };
-    await Promise.all(Array.from({ length: this.#clients }, client));
-    const seconds = (performance.now() - startedAtMs) / 1000;
-    return { requests: latenciesMs.length, seconds, latenciesMs };
-  }
-
-  #send({ method, path, headers }: PreparedRequest): Promise<void> {
-    const { hostname, port } = this.#url;
-    return new Promise((resolve, reject) => {
-      const sent = request({ agent: this.#agent, hostname, port, method, path, headers }, (answer) => {
-        let received = 0;
-        answer.on('data', (chunk: Buffer) => {
-          received += chunk.length;
-        });
-        answer.on('error', reject);
-        answer.on('end', () => {
-          if (answer.statusCode === 200 && received === this.#answerBytes) resolve();
-          else reject(new Error(`${method} ${path}: status ${answer.statusCode}, ${received} bytes`));
-        });
-      });
-      sent.on('error', reject);
-      sent.end(this.#body);
-    });
+  async #send(connection: HttpConnection, { name, head }: PreparedRequest): Promise<void> {
+    const { status, bodyBytes, errorText } = await connection.send(head, this.#body);
+    if (status !== 200 || bodyBytes !== this.#answerBytes) {
+      throw new Error(`${name}: status ${status}, ${bodyBytes} bytes ${errorText}`);
+    }
   }
 }

@@ -6,24 +6,30 @@ import type { ProfileSummary } from './summarize-profile.ts';
 /** Markdown, so that a run can be pasted into docs/performance.md. */
 export function renderCases(results: readonly CaseResult[]): string {
   const head = [
-    ...['case', 'null server /s', 'file server /s', 'gateway /s', 'gateway MiB/s', 'ratio to file', 'ratio to null'],
-    ...['p50 ms', 'p99 ms', 'CPU ms/request', 'CPU s/GiB', 'file server CPU s/GiB'],
+    ...['case', 'null /s', 'file /s', 'appends /s', 'file per shard /s', 'gateway /s', 'MiB/s'],
+    ...['ratio to null', 'to file', 'to appends', 'to file per shard'],
+    ...['p50 ms', 'p99 ms', 'CPU ms/request', 'CPU s/GiB', 'file CPU s/GiB', 'client CPU ms/request'],
   ];
-  const rows = results.map(({ name, servers, ratios }) => {
+  const rows = results.map(({ name, servers, ratios, clientCpuMsPerRequest }) => {
     const { gateway } = servers;
     return [
       name,
       number(servers.null?.requestsPerSecond.median),
       number(servers.file?.requestsPerSecond.median),
+      number(servers.appends?.requestsPerSecond.median),
+      number(servers.fileShards?.requestsPerSecond.median),
       number(gateway?.requestsPerSecond.median),
       number(gateway?.mebibytesPerSecond.median),
-      spread(ratios.toFile),
-      spread(ratios.toNull),
+      spread(ratios.null),
+      spread(ratios.file),
+      spread(ratios.appends),
+      spread(ratios.fileShards),
       number(gateway?.latencyMs.p50),
       number(gateway?.latencyMs.p99),
       number(gateway?.cpuMsPerRequest),
       number(gateway?.cpuSecondsPerGibibyte),
       number(servers.file?.cpuSecondsPerGibibyte),
+      number(clientCpuMsPerRequest),
     ];
   });
   return renderTable(head, rows);

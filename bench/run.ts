@@ -2,17 +2,24 @@ import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { type BenchCase, benchCases } from './bench-case.ts';
+import { benchChurn } from './churn.ts';
 import { benchCodecs, type CodecResult } from './codec.ts';
 import { type CaseResult, compareServers, type Pace } from './compare-servers.ts';
+import { benchDay } from './day.ts';
 import { benchGatewayPath } from './gateway-path.ts';
 import { renderCases, renderCodecs, renderProfile } from './render-table.ts';
 import { summarizeProfile } from './summarize-profile.ts';
-import { startTarget, type Target, targetNames } from './target.ts';
+import { startTarget, type Target, type TargetName, targetNames } from './target.ts';
+
+/** 50 million a day are 579 a second. */
+const dayRate = 5 * 579;
 
 const usage = `usage: npm run bench -- [NAME ...] [--quick] [--json] [--profile] [--folder PATH]
 
   NAME        only cases whose name begins so: ${benchCases.map(({ name }) => name).join(', ')}, codec
   path        the gateway's own cost only: its HTTP and S3 layers over an engine that stores nothing, beside node:http
+  day         ${dayRate} PUTs a second of 4 KiB, five times 50 million a day, held for --minutes (60); --rate for another one
+  churn       disk use after overwrites and deletes, against what live data need
   --quick     few and short rounds: under a minute for everything, and rougher
   --json      results as JSON on standard output
   --profile   the gateway alone, under node's CPU profiler; files go to bench/results/
@@ -40,14 +47,18 @@ async function main(): Promise<void> {
       json: { type: 'boolean', default: false },
       profile: { type: 'boolean', default: false },
       folder: { type: 'string', default: tmpdir() },
+      minutes: { type: 'string', default: '60' },
+      rate: { type: 'string', default: String(dayRate) },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
   const pace = paces[values.quick ? 'quick' : 'full'];
-  if (positionals[0] === 'path') {
-    process.stdout.write(await benchGatewayPath({ pace, profile: values.profile }));
-    return;
-  }
+  const { folder } = values;
+  const say = (text: string): void => void process.stdout.write(`${text}\n`);
+  const [name] = values.help ? [] : positionals;
+  if (name === 'path') return say(await benchGatewayPath({ pace, profile: values.profile }));
+  if (name === 'churn') return say(await benchChurn({ folder, isQuick: values.quick }));
+  if (name === 'day') return benchDay({ minutes: Number(values.minutes), rate: Number(values.rate), folder }, say);
   const isChosen = (name: string): boolean =>
     positionals.length === 0 || positionals.some((prefix) => name.startsWith(prefix));
   const cases = benchCases.filter(({ name }) => isChosen(name));
@@ -57,7 +68,7 @@ async function main(): Promise<void> {
     process.exitCode = values.help ? 0 : 2;
     return;
   }
-  const setting = { pace, folder: values.folder, profile: values.profile };
+  const setting = { pace, folder, profile: values.profile };
   const machine = describeMachine();
   const results = await benchServers(cases, setting);
   const codecs = withCodec ? await benchCodecs(codecPaces[values.quick ? 'quick' : 'full']) : [];
@@ -82,7 +93,8 @@ async function benchGroup(
   const targets: Target[] = [];
   const results: CaseResult[] = [];
   try {
-    for (const name of profile ? (['gateway'] as const) : targetNames)
+    const isNeeded = (name: TargetName): boolean => group.some(({ targets: names }) => names.includes(name));
+    for (const name of profile ? (['gateway'] as const) : targetNames.filter(isNeeded))
       targets.push(await startTarget(name, { folder, bytes: group[0]!.bytes, profilePath }));
     for (const benchCase of group) {
       process.stderr.write(`${benchCase.name}\n`);

@@ -1,22 +1,34 @@
-import { spawn } from 'node:child_process';
+import { fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { startGatewayProcess } from '../test/harness/gateway-process.ts';
+import { providerIds, providerPath } from '../test/harness/shard-files.ts';
+import type { LoadResult } from './load.ts';
 
-export const targetNames = ['null', 'file', 'gateway'] as const;
+export const targetNames = ['null', 'file', 'appends', 'fileShards', 'gateway'] as const;
 export type TargetName = (typeof targetNames)[number];
 
-/** A server under load, in a process of its own. */
-export interface Target {
+/** Something under load, in a process of its own. */
+interface AnyTarget {
   readonly name: TargetName;
-  readonly url: URL;
   readonly pid: number;
   /** Ends it, and deletes what it wrote. */
   stop(): Promise<void>;
 }
+
+export interface ServerTarget extends AnyTarget {
+  readonly url: URL;
+}
+
+/** Appends to files for so many clients, without a server in between. */
+export interface AppendsTarget extends AnyTarget {
+  append(order: { clients: number; bytes: number; durationMs: number }): Promise<LoadResult>;
+}
+
+export type Target = ServerTarget | AppendsTarget;
 
 interface TargetSetting {
   /** Where servers keep their files, all on one disk. */
@@ -27,25 +39,72 @@ interface TargetSetting {
   readonly profilePath?: string | undefined;
 }
 
-export async function startTarget(name: TargetName, { folder, bytes, profilePath }: TargetSetting): Promise<Target> {
-  const dataDir = await mkdtemp(join(folder, `bench-${name}-`));
-  const server =
-    name === 'gateway'
-      ? await startGateway(dataDir, profilePath)
-      : await startRaw(name, name === 'null' ? bytes : dataDir);
+export async function startTarget(name: TargetName, setting: TargetSetting): Promise<Target> {
+  const dataDir = await mkdtemp(join(setting.folder, `bench-${name}-`));
+  const started = await startByName(name, dataDir, setting);
   return {
+    ...started,
     name,
-    ...server,
     async stop() {
-      await server.stop();
+      await started.stop();
       await rm(dataDir, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
     },
   };
 }
 
-async function startGateway(dataDir: string, profilePath: string | undefined): Promise<Omit<Target, 'name'>> {
-  const gateway = await startGatewayProcess({ dataDir, nodeArguments: await profilerArguments(profilePath) });
+type Started = Omit<ServerTarget, 'name'> | Omit<AppendsTarget, 'name'>;
+
+function startByName(name: TargetName, dataDir: string, { bytes, profilePath }: TargetSetting): Promise<Started> {
+  if (name === 'gateway') return startGateway(dataDir, profilePath);
+  if (name === 'fileShards') return startFileShardGateway(dataDir);
+  if (name === 'appends') return startAppends(dataDir);
+  return startRaw(name, name === 'null' ? bytes : dataDir);
+}
+
+async function startGateway(
+  dataDir: string,
+  profilePath: string | undefined,
+  configPath?: string,
+): Promise<Omit<ServerTarget, 'name'>> {
+  const gateway = await startGatewayProcess({
+    dataDir,
+    nodeArguments: await profilerArguments(profilePath),
+    ...(configPath && { environment: { HOLDFAST_CONFIG: configPath } }),
+  });
   return { url: new URL(gateway.url), pid: gateway.pid, stop: () => gateway.stop() };
+}
+
+/** Our own way without packs and segments: stripes of one object each, and a file for each shard. */
+async function startFileShardGateway(dataDir: string): Promise<Omit<ServerTarget, 'name'>> {
+  const providers = providerIds.map((id) => ({
+    id,
+    kind: 'directory',
+    path: providerPath(dataDir, id),
+    segmentShardBytes: 0,
+  }));
+  const configPath = join(dataDir, 'configuration.json');
+  await writeFile(configPath, JSON.stringify({ providers, limits: { packObjectBytes: 0 } }));
+  return startGateway(dataDir, undefined, configPath);
+}
+
+async function startAppends(folder: string): Promise<Omit<AppendsTarget, 'name'>> {
+  const child = fork(fileURLToPath(new URL('raw-appends.ts', import.meta.url)), [folder]);
+  process.once('exit', () => child.kill('SIGKILL'));
+  await once(child, 'message');
+  return {
+    pid: child.pid!,
+    async append(order) {
+      const answer = once(child, 'message');
+      child.send(order);
+      const [result] = await answer;
+      return result as LoadResult;
+    },
+    async stop() {
+      const exited = once(child, 'exit');
+      child.kill('SIGTERM');
+      await exited;
+    },
+  };
 }
 
 /** What makes node write a CPU profile to this path when it ends; nothing for none. */
@@ -56,7 +115,7 @@ export async function profilerArguments(profilePath: string | undefined): Promis
   return ['--cpu-prof', `--cpu-prof-dir=${folder}`, `--cpu-prof-name=${basename(profilePath)}`];
 }
 
-function startRaw(kind: 'null' | 'file', argument: string | number): Promise<Omit<Target, 'name'>> {
+function startRaw(kind: 'null' | 'file', argument: string | number): Promise<Omit<ServerTarget, 'name'>> {
   return startProgram('raw-server.ts', [kind, String(argument)]);
 }
 
@@ -65,7 +124,7 @@ export async function startProgram(
   file: string,
   programArguments: readonly string[],
   nodeArguments: readonly string[] = [],
-): Promise<Omit<Target, 'name'>> {
+): Promise<Omit<ServerTarget, 'name'>> {
   const program = fileURLToPath(new URL(file, import.meta.url));
   const child = spawn(process.execPath, [...nodeArguments, program, ...programArguments], {
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -3,10 +3,11 @@ import type { Server } from 'node:http';
 import { type AddressInfo, isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '../core/clock.ts';
-import { type Config, defaultProviderCount, defaultReserveBytes, type ListenAddress } from '../core/config.ts';
+import { type Config, ConfigError, type ListenAddress } from '../core/config.ts';
 import type { Log } from '../core/log.ts';
 import { Metrics } from '../core/metrics.ts';
-import type { Profile, ProviderId } from '../core/model.ts';
+import type { Profile } from '../core/model.ts';
+import type { MasterKey } from '../crypto/master-key.ts';
 import { createEngine } from '../engine/create-engine.ts';
 import type { Upkeep } from '../engine/upkeep/upkeep.ts';
 import { selfTestCodec } from '../erasure/codec-self-test.ts';
@@ -19,18 +20,18 @@ import { Router } from '../gateway/router.ts';
 import { S3Handler } from '../gateway/s3-handler.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
 import { openSqliteStore } from '../metadata/sqlite/sqlite-store.ts';
-import { Fleet, type FleetMember } from '../placement/fleet.ts';
-import { ProviderHealth } from '../placement/provider-health.ts';
-import { openDirectoryProvider } from '../placement/providers/directory-provider.ts';
 import { makeFolder } from '../placement/providers/durable-files.ts';
 import type { Provider } from '../placement/providers/provider.ts';
-import { withDeadline } from '../placement/providers/with-deadline.ts';
-import { withObservation } from '../placement/providers/with-observation.ts';
+import { closeFleet, configuredProviders, openFleet } from './open-fleet.ts';
+import { rootKeySetting } from './root-account.ts';
 
 export interface GatewayParts {
   readonly config: Config;
   readonly log: Log;
   readonly root: AccountWithKeys;
+  /** Whether the root key is one that was generated, which a recovery must bring back. */
+  readonly isRootKeyKept?: boolean;
+  readonly masterKey: MasterKey;
   /** Tests put faults between the gateway and its providers here. */
   readonly wrapProvider?: (provider: Provider) => Provider;
 }
@@ -48,7 +49,7 @@ export interface Gateway {
 
 /** Puts all parts of a gateway together and starts it. What was opened is closed again when a later step fails. */
 export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
-  const { config, log, root } = parts;
+  const { config, log, root, masterKey } = parts;
   await using opened = new AsyncDisposableStack();
   await makeFolder(config.dataDir);
   const clock = systemClock;
@@ -60,8 +61,13 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
     await openSqliteStore({ path: join(config.dataDir, 'metadata.sqlite'), clock, log }),
     closeStore,
   );
-  const fleet = opened.adopt(await openFleet(parts, metrics), closeFleet);
-  const { engine, upkeep } = createEngine({
+  await claimStore(metadata, masterKey);
+  if (parts.isRootKeyKept) await keepRootKey(metadata, root);
+  const { limits } = config;
+  const setting = { providers: configuredProviders(config), limits, metrics, wrapProvider: parts.wrapProvider };
+  const fleet = opened.adopt(await openFleet(setting), closeFleet);
+  log.debug({ providers: fleet.members.length }, 'providers opened');
+  const { engine, upkeep, journal } = createEngine({
     metadata,
     fleet,
     codec,
@@ -69,8 +75,12 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
     clock,
     log,
     metrics,
-    limits: config.limits,
+    masterKey,
+    limits,
+    isJournaling: true,
   });
+  opened.defer(() => journal?.stop());
+  journal?.start();
   upkeep.start();
   opened.defer(() => upkeep.stop());
   const handler = new S3Handler({
@@ -103,31 +113,24 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
   };
 }
 
-async function openFleet({ config, log, wrapProvider }: GatewayParts, metrics: Metrics): Promise<Fleet> {
-  const health = new ProviderHealth({ clock: systemClock, suspectMs: config.limits.suspectMs });
-  const members: FleetMember[] = [];
-  for (const { id, path, weight, reserveBytes } of config.providers ?? defaultProviders(config.dataDir)) {
-    const provider = await openDirectoryProvider({ id: id as ProviderId, path, reserveBytes });
-    // From the inside out: faults (in tests), then the deadline, then what counts and judges the outcome.
-    const faulty = wrapProvider?.(provider) ?? provider;
-    const bounded = withDeadline(faulty, { timeoutMs: config.limits.providerTimeoutMs });
-    members.push({ provider: withObservation(bounded, { metrics, health }), weight });
+/** The store of one master key is worth nothing with another one. @throws ConfigError */
+async function claimStore(metadata: MetadataStore, masterKey: MasterKey): Promise<void> {
+  const known = await metadata.findSetting('master-key-id');
+  if (known === undefined) await metadata.putSetting('master-key-id', masterKey.id);
+  else if (known !== masterKey.id) {
+    throw new ConfigError([
+      `masterKey: the data were sealed with another master key (${known}), not this (${masterKey.id})`,
+    ]);
   }
-  log.debug({ providers: members.length }, 'providers opened');
-  return new Fleet({ members, health });
 }
 
-function defaultProviders(dataDir: string): NonNullable<Config['providers']> {
-  return Array.from({ length: defaultProviderCount }, (_, index) => {
-    const id = `p${index + 1}`;
-    return {
-      id,
-      kind: 'directory',
-      path: join(dataDir, 'providers', id),
-      weight: 1,
-      reserveBytes: defaultReserveBytes,
-    };
-  });
+/**
+ * A generated root key is a setting as well, so that a recovery brings it back, sealed like all metadata. One that was
+ * configured is the operator's to keep.
+ */
+async function keepRootKey(metadata: MetadataStore, root: AccountWithKeys): Promise<void> {
+  const text = JSON.stringify(root.accessKeys[0]);
+  if ((await metadata.findSetting(rootKeySetting)) !== text) await metadata.putSetting(rootKeySetting, text);
 }
 
 interface Listener {
@@ -155,10 +158,6 @@ async function drain(server: Server, drainMs: number): Promise<void> {
 
 async function stopListening({ server }: Listener): Promise<void> {
   if (server.listening) await drain(server, 0);
-}
-
-async function closeFleet(fleet: Fleet): Promise<void> {
-  await Promise.all(fleet.members.map(({ provider }) => provider.close()));
 }
 
 async function closeStore(store: MetadataStore): Promise<void> {

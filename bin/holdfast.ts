@@ -9,22 +9,33 @@ import { runGateway } from './run-gateway.ts';
 setFlagsFromString('--semi-space-growth-factor=1');
 
 const usage = `usage: holdfast gateway [--config FILE]
+       holdfast recover --master-key FILE|HEX --provider PATH [--provider PATH ...] --data-dir DIR [--full-scan]
+       holdfast verify [--deep] [--json] [--config FILE]
 
   gateway   serve S3 (the default command)
+  recover   rebuild the metadata store from the providers alone (docs/recovery.md)
+  verify    check the metadata against the shards, while no gateway runs
 
 Settings come from the environment and the configuration file; the README lists them.
 `;
 
 async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: { config: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
-  });
-  const [command = 'gateway', ...rest] = positionals;
-  if (values.help) process.stdout.write(usage);
-  else if (command === 'gateway' && rest.length === 0)
-    await runGateway({ environment: process.env, configPath: values.config });
-  else fail(usage);
+  const [first, ...others] = process.argv.slice(2);
+  const isNamed = first !== undefined && !first.startsWith('-');
+  const command = isNamed ? first : 'gateway';
+  const args = isNamed ? others : process.argv.slice(2);
+  if (args.includes('--help') || args.includes('-h')) process.stdout.write(usage);
+  else if (command === 'gateway') await runGateway({ environment: process.env, ...parseGatewayArguments(args) });
+  // Their code is loaded only where it is needed: the gateway's start is not to wait for it.
+  else if (command === 'recover') process.exitCode = await (await import('./run-recover.ts')).runRecover(args);
+  else if (command === 'verify') {
+    process.exitCode = await (await import('./run-verify.ts')).runVerify(args, process.env);
+  } else fail(usage);
+}
+
+function parseGatewayArguments(args: string[]): { configPath: string | undefined } {
+  const { values } = parseArgs({ args, options: { config: { type: 'string' } } });
+  return { configPath: values.config };
 }
 
 /** Exits 2: what was asked for is wrong, and the same call will never succeed. */

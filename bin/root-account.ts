@@ -14,9 +14,17 @@ export interface RootAccount {
   readonly keyPath: string;
 }
 
+/** The setting that keeps a generated key in the metadata store as well. */
+export const rootKeySetting = 'root-key';
+
+/** The file of a generated key. */
+export function rootKeyPath(dataDir: string): string {
+  return join(dataDir, 'root-key.json');
+}
+
 /** The configured root key, else the one that an earlier start generated, else a new one, kept with mode 0600. */
 export async function loadRootAccount(config: Config): Promise<RootAccount> {
-  const keyPath = join(config.dataDir, 'root-key.json');
+  const keyPath = rootKeyPath(config.dataDir);
   if (config.root) return { account: describeRoot(config.root), source: 'configured', keyPath };
   const kept = await readFile(keyPath, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
@@ -31,8 +39,13 @@ export async function loadRootAccount(config: Config): Promise<RootAccount> {
     secretAccessKey: randomBytes(30).toString('base64url'),
   };
   await makeFolder(config.dataDir);
-  await writeFileSafely(keyPath, `${JSON.stringify(key, undefined, 2)}\n`, 0o600);
+  await writeRootKey(keyPath, key);
   return { account: describeRoot(key), source: 'generated', keyPath };
+}
+
+/** Keeps a key where the next start finds it. */
+export function writeRootKey(keyPath: string, key: unknown): Promise<void> {
+  return writeFileSafely(keyPath, `${JSON.stringify(key, undefined, 2)}\n`, 0o600);
 }
 
 /** The root's canonical id does not depend on its key, so that buckets stay its own when the key changes. */

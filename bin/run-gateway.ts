@@ -1,8 +1,9 @@
-import { readFile } from 'node:fs/promises';
-import { type Config, ConfigError, parseConfig } from '../core/config.ts';
+import type { Config } from '../core/config.ts';
 import { createLog } from '../core/log.ts';
 import { renderBanner } from './banner.ts';
 import { composeGateway, type Gateway } from './compose-gateway.ts';
+import { loadConfig } from './load-config.ts';
+import { loadMasterKey } from './load-master-key.ts';
 import { loadRootAccount } from './root-account.ts';
 
 /** Starts a gateway, and stops it in order on SIGTERM or SIGINT. */
@@ -13,19 +14,18 @@ export async function runGateway(options: {
   const config = await loadConfig(options.environment, options.configPath);
   const log = createLog(config.logLevel);
   const root = await loadRootAccount(config);
-  const gateway = await composeGateway({ config, log, root: root.account });
+  const key = await loadMasterKey(config);
+  const gateway = await composeGateway({
+    config,
+    log,
+    root: root.account,
+    isRootKeyKept: root.source !== 'configured',
+    masterKey: key.masterKey,
+  });
   stopOnSignal(gateway, config);
   process.stdout.write(
-    renderBanner({ config, root, endpoint: gateway.endpoint, adminEndpoint: gateway.adminEndpoint }),
+    renderBanner({ config, root, key, endpoint: gateway.endpoint, adminEndpoint: gateway.adminEndpoint }),
   );
-}
-
-async function loadConfig(environment: NodeJS.ProcessEnv, configPath = environment.HOLDFAST_CONFIG): Promise<Config> {
-  if (!configPath) return parseConfig(environment);
-  const text = await readFile(configPath, 'utf8').catch((error: Error) => {
-    throw new ConfigError([`configuration file: ${error.message}`]);
-  });
-  return parseConfig(environment, text);
 }
 
 function stopOnSignal(gateway: Gateway, config: Config): void {

@@ -40,8 +40,14 @@ const account = z.strictObject({
   accessKeys: z.array(accessKey).min(1),
 });
 
+/** 32 bytes in hex. */
+export const masterKeyPattern = /^[0-9a-fA-F]{64}$/;
+
 /** Also for the default providers, which share a disk with the metadata. */
 export const defaultReserveBytes = 256 * mebibyte;
+
+/** Shorter shards are better off in segment files, longer ones in files of their own (docs/segment-format.md). */
+export const defaultSegmentShardBytes = 256 * 1024;
 
 const provider = z.strictObject({
   id: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be lower-case letters, digits and dashes'),
@@ -50,6 +56,8 @@ const provider = z.strictObject({
   weight: z.number().positive().default(1),
   /** Free space of the file system that new shards leave alone, for deletes and for the metadata beside them. */
   reserveBytes: z.int().min(0).default(defaultReserveBytes),
+  /** Shards shorter than this share segment files; 0: every shard is a file. */
+  segmentShardBytes: z.int().min(0).default(defaultSegmentShardBytes),
 });
 
 const profile = z.strictObject({ k: z.int().min(1).max(32), m: z.int().min(0).max(16) }).default({ k: 4, m: 2 });
@@ -68,6 +76,21 @@ const limits = z
       .default(48 * mebibyte),
     /** How long a request waits for memory before 503 SlowDown. */
     budgetWaitMs: z.int().min(0).default(30_000),
+    /** Objects up to this length share stripes with others that arrive together; 0: each has stripes of its own. */
+    packObjectBytes: z
+      .int()
+      .min(0)
+      .max(128 * 1024)
+      .default(128 * 1024),
+    /** From one journal of metadata changes to the next: how much a lost gateway disk can cost of deletes and settings. */
+    journalIntervalMs: z.int().min(10).max(60_000).default(10_000),
+    /** How old a stripe must be before compaction looks at it. */
+    compactAgeMs: z.int().min(0).default(60_000),
+    /** How much compaction reads a second at most. */
+    compactBytesPerS: z
+      .int()
+      .min(1)
+      .default(16 * mebibyte),
     /** How long a call to a provider may take before another is asked in its place. */
     providerTimeoutMs: z.int().min(10).default(15_000),
     /** How long a read waits for a block before it is rebuilt from others as well. */
@@ -107,6 +130,9 @@ const schema = z.strictObject({
     .regex(/^[a-z0-9.-]+$/, 'must be a host name in lower case')
     .optional(),
   logLevel: z.enum(logLevels).default('info'),
+  /** Seals and opens everything that providers keep. Generated into a file unless it or a file is given. */
+  masterKey: z.string().regex(masterKeyPattern, 'must be 64 hex digits').optional(),
+  masterKeyFile: z.string().min(1).optional(),
   root: z.strictObject({ accessKeyId: z.string(), secretAccessKey: z.string() }).optional(),
   accounts: z.array(account).default([]),
   /** Six directories under the data directory unless given. */
@@ -122,6 +148,9 @@ function findCrossFaults(input: Record<string, unknown>): string[] {
   const accounts = shape.accounts.safeParse(input.accounts).data ?? [];
   const { k, m } = (shape.profiles.safeParse(input.profiles).data ?? shape.profiles.parse(undefined)).STANDARD;
   const faults: string[] = [];
+  if (input.masterKey !== undefined && input.masterKeyFile !== undefined) {
+    faults.push('masterKey: must not be given together with masterKeyFile');
+  }
   const count = providers?.length ?? defaultProviderCount;
   if (count < k + m) faults.push(`profiles: STANDARD needs ${k}+${m} providers, but there are ${count}`);
   return [
@@ -156,6 +185,8 @@ const variables = {
   HOLDFAST_ADMIN_LISTEN: 'adminListen',
   HOLDFAST_REGION: 'region',
   HOLDFAST_DOMAIN: 'domain',
+  HOLDFAST_MASTER_KEY: 'masterKey',
+  HOLDFAST_MASTER_KEY_FILE: 'masterKeyFile',
   HOLDFAST_LOG_LEVEL: 'logLevel',
 } as const;
 

@@ -74,6 +74,27 @@ export class Metrics {
     labelNames: ['outcome'] as const,
     registers: this.#registers,
   });
+  readonly packedObjects = new Counter({
+    name: 'holdfast_packed_objects_total',
+    help: 'Objects and parts that were written into packs; divided by the packs written, how many share one',
+    registers: this.#registers,
+  });
+  readonly stripesCompacted = new Counter({
+    name: 'holdfast_stripes_compacted_total',
+    help: 'Sparse stripes whose live data was written anew',
+    registers: this.#registers,
+  });
+  readonly compactedBytes = new Counter({
+    name: 'holdfast_compacted_bytes_total',
+    help: 'Live bytes that compaction moved',
+    registers: this.#registers,
+  });
+  readonly storageBytes = new Gauge({
+    name: 'holdfast_storage_bytes',
+    help: 'Bytes at providers by kind: stored (what the shards of live stripes take) and needed (what live data would take at k+m)',
+    labelNames: ['kind'] as const,
+    registers: this.#registers,
+  });
   readonly shardsCollected = new Counter({
     name: 'holdfast_shards_collected_total',
     help: 'Shards deleted at providers, by cause: freed (nothing refers to the stripe) or orphan (no stripe is known for it)',
@@ -83,6 +104,44 @@ export class Metrics {
   readonly shardsRepaired = new Counter({
     name: 'holdfast_shards_repaired_total',
     help: 'Shards rebuilt onto a provider after they were lost or never written',
+    registers: this.#registers,
+  });
+  readonly journalBatches = new Counter({
+    name: 'holdfast_journal_batches_total',
+    help: 'Batches of metadata changes written to the providers, by outcome: ok or failed (the changes come with a later batch)',
+    labelNames: ['outcome'] as const,
+    registers: this.#registers,
+  });
+  readonly journalBytes = new Counter({
+    name: 'holdfast_journal_bytes_total',
+    help: 'Length of these batches before sealing and coding',
+    registers: this.#registers,
+  });
+  readonly journalCoversSeconds = new Gauge({
+    name: 'holdfast_journal_covers_timestamp_seconds',
+    help: 'Until when all metadata changes are at the providers, in seconds since 1970',
+    registers: this.#registers,
+  });
+  readonly rootsWritten = new Counter({
+    name: 'holdfast_roots_written_total',
+    help: 'Roots written to providers, by outcome: ok or failed',
+    labelNames: ['outcome'] as const,
+    registers: this.#registers,
+  });
+  readonly snapshots = new Counter({
+    name: 'holdfast_snapshots_total',
+    help: 'Snapshots of the metadata written to the providers, by outcome: ok or failed',
+    labelNames: ['outcome'] as const,
+    registers: this.#registers,
+  });
+  readonly snapshotWrittenSeconds = new Gauge({
+    name: 'holdfast_snapshot_timestamp_seconds',
+    help: 'When the last snapshot was complete, in seconds since 1970; 0 before the first one of this process',
+    registers: this.#registers,
+  });
+  readonly snapshotBytes = new Gauge({
+    name: 'holdfast_snapshot_bytes',
+    help: 'Length of the last snapshot of this process before sealing and coding',
     registers: this.#registers,
   });
   readonly budgetBytes = new Gauge({

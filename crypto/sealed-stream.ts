@@ -65,8 +65,9 @@ export class StreamSealer {
   #index = 0;
   /** Plain bytes of the package that is open. */
   #openBytes = 0;
-  /** The bytes that were held back, since only the next ones tell whether their package is the last. */
+  /** Room for a package whose bytes are held back, since only the next ones tell whether it is the last. */
   #held: Uint8Array | undefined;
+  #heldBytes = 0;
   #streamBytes = 0;
   readonly #declaredBytes: number | undefined;
 
@@ -103,7 +104,7 @@ export class StreamSealer {
     if (this.#declaredBytes !== undefined && this.#streamBytes !== this.#declaredBytes) {
       throw new RangeError('a stream is shorter than declared');
     }
-    if (this.#held !== undefined) yield* this.#seal(this.#held, true);
+    if (this.#heldBytes > 0) yield* this.#sealHeld(true);
     this.#held = undefined;
   }
 
@@ -111,24 +112,21 @@ export class StreamSealer {
   *#updateUndeclared(chunk: Uint8Array): Generator<Uint8Array, void, void> {
     let rest = chunk;
     while (rest.length > 0) {
-      const held = this.#held ?? new Uint8Array(0);
-      if (held.length === packageBytes) {
-        yield* this.#seal(held, false);
-        this.#held = undefined;
-        continue;
-      }
-      const taken = Math.min(packageBytes - held.length, rest.length);
-      const joined = new Uint8Array(held.length + taken);
-      joined.set(held);
-      joined.set(rest.subarray(0, taken), held.length);
-      this.#held = joined;
-      rest = rest.subarray(taken);
+      if (this.#heldBytes === packageBytes) yield* this.#sealHeld(false);
+      const taken = rest.subarray(0, packageBytes - this.#heldBytes);
+      this.#held ??= new Uint8Array(packageBytes);
+      this.#held.set(taken, this.#heldBytes);
+      this.#heldBytes += taken.length;
+      rest = rest.subarray(taken.length);
     }
   }
 
-  *#seal(plain: Uint8Array, isLast: boolean): Generator<Uint8Array, void, void> {
+  *#sealHeld(isLast: boolean): Generator<Uint8Array, void, void> {
+    const held = this.#held?.subarray(0, this.#heldBytes);
+    if (held === undefined) throw new Error('nothing is held back');
     this.#cipher = this.#open(isLast);
-    yield this.#cipher.update(plain);
+    yield this.#cipher.update(held);
+    this.#heldBytes = 0;
     yield this.#close();
   }
 
@@ -158,9 +156,12 @@ export function openPackage(
   index: number,
   sealed: Uint8Array,
 ): Uint8Array | undefined {
-  const isLast = index === packageCount(streamBytes) - 1;
+  const count = packageCount(streamBytes);
+  // A package that lies behind the end is none of this stream, though its tag be right.
+  if (!Number.isInteger(index) || index < 0 || index >= count) return undefined;
+  const isLast = index === count - 1;
   const plainBytes = isLast ? streamBytes - index * packageBytes : packageBytes;
-  if (plainBytes <= 0 || sealed.length !== plainBytes + tagBytes) return undefined;
+  if (sealed.length !== plainBytes + tagBytes) return undefined;
   const decipher = createDecipheriv(algorithm, dataKey, packageNonce(index, isLast), options);
   decipher.setAuthTag(sealed.subarray(plainBytes));
   const plain = decipher.update(sealed.subarray(0, plainBytes));

@@ -20,6 +20,13 @@ import { RecentNotes } from './recent-notes.ts';
 const tableOverheadBytes = 200;
 const badShardAgeMs = 60_000;
 
+/** Where in a block a piece of it begins. */
+export interface PiecePlace {
+  readonly shard: PlacedShard;
+  readonly row: number;
+  readonly offset: number;
+}
+
 /** Reads single blocks of shards and believes nothing that it cannot verify. */
 export class BlockReader {
   readonly #fleet: Fleet;
@@ -29,7 +36,17 @@ export class BlockReader {
   /** Shards that could not be read lately. */
   readonly #badShards = new RecentNotes({ maxNotes: 10_000, ageMs: badShardAgeMs });
 
-  constructor(parts: { fleet: Fleet; metrics: Metrics; log: Log; cacheBytes: number }) {
+  /** Told of shards that are gone or wrong beyond doubt. */
+  readonly #onDamage: (stripe: Stripe, shard: PlacedShard) => void;
+
+  constructor(parts: {
+    fleet: Fleet;
+    metrics: Metrics;
+    log: Log;
+    cacheBytes: number;
+    onDamage: (stripe: Stripe, shard: PlacedShard) => void;
+  }) {
+    this.#onDamage = parts.onDamage;
     this.#fleet = parts.fleet;
     this.#metrics = parts.metrics;
     this.#log = parts.log;
@@ -62,6 +79,23 @@ export class BlockReader {
       this.#noteFailure(stripe, shard, error, signal);
       throw error;
     }
+  }
+
+  /**
+   * Some bytes of a block, as they come: not verified, which is for the caller to do by their tags. The buffer belongs to
+   * the caller.
+   *
+   * @throws what the provider throws; the signal's reason
+   */
+  async readPiece(
+    stripe: Stripe,
+    { shard, row, offset }: PiecePlace,
+    length: number,
+    signal: AbortSignal,
+  ): Promise<Uint8Array> {
+    const provider = this.#fleet.find(shard.providerId);
+    if (provider === undefined) throw new Failure('shard-missing', shard);
+    return provider.readShard(shard.cid, shardBlockOffset(stripe, row) + offset, length, signal);
   }
 
   async #fetch(
@@ -114,6 +148,9 @@ export class BlockReader {
     if (signal.aborted) return;
     const outcome = isFailure(error) ? error.kind : 'error';
     this.#metrics.blocksRead.inc({ outcome });
+    if (outcome === 'shard-corrupt' || outcome === 'shard-missing') {
+      this.#onDamage(stripe, { index, providerId, cid });
+    }
     if (!this.#badShards.note(noteName(providerId, cid))) return;
     this.#log.warn({ stripe: stripe.id, shard: index, provider: providerId, cid, err: error }, 'shard cannot be read');
   }

@@ -1,18 +1,16 @@
-import { Failure } from '../core/failure.ts';
-import type { MetadataStore } from '../metadata/metadata-store.ts';
 import type { Buckets } from './engine.ts';
+import type { EngineParts } from './engine-parts.ts';
+import { findBucket } from './find-object.ts';
+import { journaled } from './journaled.ts';
 
 /** Buckets are the metadata store's own. */
-export function createBuckets({ metadata }: { metadata: MetadataStore }): Buckets {
+export function createBuckets(parts: EngineParts): Buckets {
+  const { metadata } = parts;
   return {
-    create: (bucket) => metadata.createBucket(bucket),
-    async get(name) {
-      const bucket = await metadata.findBucket(name);
-      if (bucket === undefined) throw new Failure('bucket-missing', { bucket: name });
-      return bucket;
-    },
+    create: (bucket) => journaled(parts, metadata.createBucket(bucket)),
+    get: (name) => findBucket(parts, name),
     list: (query) => metadata.listBuckets(query),
-    delete: (name) => metadata.deleteBucket(name),
-    setVersioning: (name, state) => metadata.setVersioning(name, state),
+    delete: (name) => journaled(parts, metadata.deleteBucket(name)),
+    setVersioning: (name, state) => journaled(parts, metadata.setVersioning(name, state)),
   };
 }

@@ -5,6 +5,7 @@ import type { Checksum, Part, Upload } from '../core/model.ts';
 import type { Completion } from '../metadata/metadata-store.ts';
 import type { CompletedUpload, CompleteUploadRequest } from './engine.ts';
 import type { EngineParts } from './engine-parts.ts';
+import { journaled } from './journaled.ts';
 
 /**
  * Makes an object of an upload's parts; see `Uploads.complete`. To repeat a call that succeeded gives the same answer.
@@ -24,7 +25,7 @@ export async function completeUpload(parts: EngineParts, request: CompleteUpload
     checkSizes(parts, request, chosen);
     const checksum = combineChecksum(upload, request, chosen);
     const etag = combineETags(chosen);
-    const version = await metadata.completeUpload({
+    const completed = metadata.completeUpload({
       bucket,
       key,
       uploadId,
@@ -35,6 +36,7 @@ export async function completeUpload(parts: EngineParts, request: CompleteUpload
       ...(checksum && { checksum }),
       ...(condition && { condition }),
     });
+    const version = await journaled(parts, completed);
     return { etag, versionId: version.versionId, ...(checksum && { checksum }) };
   } catch (error) {
     // The same call may have been faster by another way.
@@ -44,9 +46,10 @@ export async function completeUpload(parts: EngineParts, request: CompleteUpload
 }
 
 /** The answer to a call that was answered before. */
-async function answerAgain({ metadata }: EngineParts, request: CompleteUploadRequest): Promise<CompletedUpload> {
+async function answerAgain(parts: EngineParts, request: CompleteUploadRequest): Promise<CompletedUpload> {
   const { bucket, key, uploadId } = request;
-  const completion = await metadata.findCompletion(bucket, key, uploadId);
+  // The first call may have failed after its commit.
+  const completion = await journaled(parts, parts.metadata.findCompletion(bucket, key, uploadId));
   if (completion === undefined || !hasSameParts(request, completion)) throw new Failure('upload-missing', { uploadId });
   const { etag, versionId, checksum } = completion;
   return { etag, versionId, ...(checksum && { checksum }) };

@@ -6,9 +6,10 @@ import type { PutVersion } from '../metadata/metadata-store.ts';
 import { PayloadDigester, type PayloadDigests } from './digest-payload.ts';
 import type { CopiedObject, CopyObject, CopySource } from './engine.ts';
 import { type EngineParts, findProfile } from './engine-parts.ts';
-import { checkWriteTarget, findObject } from './find-object.ts';
+import { checkWriteTarget, findBucket, findObject } from './find-object.ts';
+import { journaled } from './journaled.ts';
 import { checkCopyConditions } from './read-conditions.ts';
-import { readExtents } from './read-extents.ts';
+import { readSpans } from './read-spans.ts';
 import { storePayload } from './store-payload.ts';
 
 /** How often a source may be replaced under a copy before it is given up. */
@@ -57,14 +58,14 @@ export function checkCopySize({ limits }: EngineParts, sizeBytes: number): void 
 }
 
 /** Reads content through, for its digests alone. */
-export async function digestExtents(
+export async function digestSpans(
   parts: EngineParts,
-  extents: StoredContent['extents'],
+  spans: StoredContent['spans'],
   checksumAlgorithm: ChecksumAlgorithm | undefined,
   signal: AbortSignal,
 ): Promise<PayloadDigests> {
   const digester = new PayloadDigester({ sha256: false, checksumAlgorithm });
-  for await (const chunk of releaseEach(readExtents(parts, extents, signal))) digester.update(chunk);
+  for await (const chunk of releaseEach(readSpans(parts, spans, signal))) digester.update(chunk);
   return digester.finish();
 }
 
@@ -88,7 +89,7 @@ async function copyVersion(
   source: ObjectVersion,
   signal: AbortSignal,
 ): Promise<ObjectVersion> {
-  const write: Omit<PutVersion, 'content' | 'stripes' | 'modifiedAtMs'> = {
+  const write: Omit<PutVersion, 'content' | 'stripes' | 'number' | 'modifiedAtMs'> = {
     bucket: request.bucket,
     key: request.key,
     ownerId: request.ownerId,
@@ -96,31 +97,39 @@ async function copyVersion(
     parts: source.parts,
     ...(request.condition && { condition: request.condition }),
   };
-  const { sizeBytes, etag, extents } = source;
+  const { sizeBytes, etag, spans } = source;
   const checksumAlgorithm = lacksChecksum(request, source) ? request.checksumAlgorithm : undefined;
   const content = (checksum: Checksum | undefined): StoredContent => {
     const kept = checksum ?? source.checksum;
-    return { sizeBytes, etag, extents, ...(kept && { checksum: kept }) };
+    return { sizeBytes, etag, spans, ...(kept && { checksum: kept }) };
   };
   if (request.storageClass === source.storageClass) {
-    const digests = checksumAlgorithm && (await digestExtents(parts, extents, checksumAlgorithm, signal));
+    const digests = checksumAlgorithm && (await digestSpans(parts, spans, checksumAlgorithm, signal));
+    const number = parts.metadata.drawNumber();
     const modifiedAtMs = parts.clock.now();
-    return parts.metadata.putVersion({ ...write, modifiedAtMs, content: content(digests?.checksum), stripes: [] });
+    const copied = content(digests?.checksum);
+    const version = { ...write, number, modifiedAtMs, content: copied, stripes: [] };
+    return journaled(parts, parts.metadata.putVersion(version));
   }
+  const moved = (written: StoredContent): StoredContent => ({ ...content(written.checksum), spans: written.spans });
+  const { id: bucketId } = await findBucket(parts, request.bucket);
   const payload: Payload = {
-    bytes: releaseEach(readExtents(parts, extents, signal)),
+    bytes: releaseEach(readSpans(parts, spans, signal)),
     sizeBytes,
     checksumAlgorithm,
     declaredDigests: () => ({}),
   };
   return storePayload(
     parts,
-    { payload, profile: findProfile(parts, request.storageClass), checksumAlgorithm },
-    ({ content: written, stripes }) => {
-      const modifiedAtMs = parts.clock.now();
-      const moved = { ...content(written.checksum), extents: written.extents };
-      return parts.metadata.putVersion({ ...write, modifiedAtMs, content: moved, stripes });
+    {
+      payload,
+      profile: findProfile(parts, request.storageClass),
+      checksumAlgorithm,
+      describe: (written, stamp) => {
+        return { kind: 'version', bucketId, ...write, content: moved(written), ...stamp };
+      },
     },
+    (stored) => parts.metadata.putVersion({ ...write, ...stored, content: moved(stored.content) }),
     signal,
   );
 }

@@ -1,11 +1,12 @@
 import { Failure } from '../core/failure.ts';
 import type { ObjectVersion, Part, Upload } from '../core/model.ts';
-import { checkCopySize, digestExtents, openCopySource, retryCopy } from './copy-object.ts';
-import { cutExtents } from './cut-extents.ts';
+import { checkCopySize, digestSpans, openCopySource, retryCopy } from './copy-object.ts';
+import { cutSpans } from './cut-spans.ts';
 import type { PayloadDigests } from './digest-payload.ts';
 import type { CopiedPart, CopyPart } from './engine.ts';
 import type { EngineParts } from './engine-parts.ts';
 import { findUpload } from './find-upload.ts';
+import { journaled } from './journaled.ts';
 import type { ByteSpan } from './resolve-range.ts';
 
 /**
@@ -22,13 +23,14 @@ export async function copyPart(parts: EngineParts, request: CopyPart, signal: Ab
     const source = await openCopySource(parts, request.source);
     const { offset, length: sizeBytes } = resolveCopyRange(request.range, source);
     checkCopySize(parts, sizeBytes);
-    const extents = cutExtents(source.extents, offset, sizeBytes);
+    const spans = cutSpans(source.spans, offset, sizeBytes);
     const { etag, checksum } =
       findKnownDigests(source, sizeBytes, upload) ??
-      (await digestExtents(parts, extents, upload.checksumAlgorithm, signal));
+      (await digestSpans(parts, spans, upload.checksumAlgorithm, signal));
     const modifiedAtMs = parts.clock.now();
-    const part: Part = { partNumber, modifiedAtMs, sizeBytes, etag, extents, ...(checksum && { checksum }) };
-    await parts.metadata.putPart({ bucket, key, uploadId, part, stripes: [] });
+    const part: Part = { partNumber, modifiedAtMs, sizeBytes, etag, spans, ...(checksum && { checksum }) };
+    const number = parts.metadata.drawNumber();
+    await journaled(parts, parts.metadata.putPart({ bucket, key, uploadId, number, part, stripes: [] }));
     return { part, sourceVersionId: source.versionId };
   });
 }

@@ -3,6 +3,7 @@ import type { Clock } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
 import type { Metrics } from '../core/metrics.ts';
 import type { Profile, StripeId } from '../core/model.ts';
+import type { MasterKey } from '../crypto/master-key.ts';
 import type { ErasureCodec } from '../erasure/erasure-codec.ts';
 import { maxBlockBytes } from '../erasure/geometry.ts';
 import { encodeShardHeader } from '../erasure/shard-format.ts';
@@ -16,20 +17,36 @@ import { copyPart } from './copy-part.ts';
 import { createUpload } from './create-upload.ts';
 import type { Engine, Objects, Uploads } from './engine.ts';
 import { defaultLimits, type EngineLimits } from './engine-limits.ts';
-import type { EngineParts } from './engine-parts.ts';
+import type { EngineParts, MetadataJournal } from './engine-parts.ts';
 import { findUpload } from './find-upload.ts';
+import { journaled } from './journaled.ts';
 import { openObject } from './open-object.ts';
+import { maxPacksUnderWay, Packer } from './packer.ts';
 import { putObject } from './put-object.ts';
 import { putPart } from './put-part.ts';
 import { RecentNotes } from './recent-notes.ts';
+import { Journal } from './recovery/journal.ts';
+import type { VerifyReport } from './recovery/verify-report.ts';
+import { type VerifyOptions, verifyStore } from './recovery/verify-store.ts';
 import { RowPool, rowBufferBytes } from './row-pool.ts';
 import { StripePins } from './stripe-pins.ts';
 import { Upkeep } from './upkeep/upkeep.ts';
 
 const failureNoteAgeMs = 60_000;
+const noJournal: MetadataJournal = { flush: async () => {}, coversUntilMs: () => Number.POSITIVE_INFINITY };
+
+export interface CreatedEngine {
+  readonly engine: Engine;
+  readonly upkeep: Upkeep;
+  /** Where it was asked for. */
+  readonly journal: Journal | undefined;
+  /** Checks the metadata against what the providers hold, while nobody writes. */
+  verify(options: VerifyOptions, signal: AbortSignal): Promise<VerifyReport>;
+}
 
 /**
- * Puts the engine together. It does no upkeep of itself before `upkeep.start()`.
+ * Puts the engine together. It does no upkeep of itself before `upkeep.start()`, and writes batches of the journal only for
+ * verbs that need one before `journal.start()`.
  *
  * @param parts.limits what is not given is as in `defaultLimits`
  * @throws RangeError when a profile cannot be written, or a budget cannot hold one row of it
@@ -42,33 +59,59 @@ export function createEngine(parts: {
   clock: Clock;
   log: Log;
   metrics: Metrics;
+  masterKey: MasterKey;
   limits?: Partial<EngineLimits>;
-}): { engine: Engine; upkeep: Upkeep } {
+  /** Whether changes of the metadata go to the providers as well; off unless set. */
+  isJournaling?: boolean;
+}): CreatedEngine {
   const { fleet, metrics, log } = parts;
   const limits = { ...defaultLimits, ...parts.limits };
   checkProfiles(limits, parts.profiles);
   const budget = (name: string, capacityBytes: number): ByteBudget =>
     new ByteBudget({ name, capacityBytes, waitMs: limits.budgetWaitMs, metrics });
   const failureNotes = new RecentNotes({ maxNotes: 1_000, ageMs: failureNoteAgeMs });
+  const writeBudget = budget('write', limits.writeBudgetBytes);
+  const packers = new Map<Profile, Packer>();
   const engineParts: EngineParts = {
     ...parts,
     limits,
-    rows: new RowPool(budget('write', limits.writeBudgetBytes)),
+    writeBudget,
+    rows: new RowPool(writeBudget),
+    packRows: new RowPool(budget('packs', maxPacksUnderWay * maxRowBytes(parts.profiles))),
+    packerOf: (profile) => {
+      const packer = packers.get(profile) ?? new Packer(engineParts, profile);
+      packers.set(profile, packer);
+      return packer;
+    },
     readBudget: budget('read', limits.readBudgetBytes),
-    blocks: new BlockReader({ fleet, metrics, log, cacheBytes: limits.digestCacheBytes }),
+    blocks: new BlockReader({
+      fleet,
+      metrics,
+      log,
+      cacheBytes: limits.digestCacheBytes,
+      onDamage: (stripe, shard) => upkeep.noteDamage(stripe, shard),
+    }),
     pins: new StripePins(),
+    get journal() {
+      return journal ?? noJournal;
+    },
     noteProviderFailure: ({ id }, error) => {
       if (failureNotes.note(id)) log.warn({ provider: id, err: error }, 'provider failed to take a shard');
     },
     kickRepair: () => upkeep.kick(),
   };
+  const journal = parts.isJournaling ? new Journal(engineParts, { intervalMs: limits.journalIntervalMs }) : undefined;
   const upkeep = new Upkeep(engineParts);
   const engine = {
-    buckets: createBuckets(parts),
+    buckets: createBuckets(engineParts),
     objects: createObjects(engineParts),
     uploads: createUploads(engineParts),
   };
-  return { engine, upkeep };
+  return { engine, upkeep, journal, verify: (options, signal) => verifyStore(engineParts, options, signal) };
+}
+
+function maxRowBytes(profiles: readonly Profile[]): number {
+  return Math.max(...profiles.map(({ k, m }) => rowBufferBytes({ k, m, blockBytes: maxBlockBytes })));
 }
 
 /** Better no start than a first PUT that cannot work. */
@@ -90,7 +133,7 @@ function createObjects(parts: EngineParts): Objects {
     open: (request) => openObject(parts, request),
     copy: (request, signal) => copyObject(parts, request, signal),
     delete: (request) => metadata.deleteVersion(request),
-    setTags: ({ bucket, key, versionId }, tags) => metadata.setTags(bucket, key, versionId, tags),
+    setTags: ({ bucket, key, versionId }, tags) => journaled(parts, metadata.setTags(bucket, key, versionId, tags)),
     list: (query) => metadata.listObjects(query),
     listVersions: (query) => metadata.listVersions(query),
   };

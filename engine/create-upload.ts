@@ -5,6 +5,7 @@ import type { Upload } from '../core/model.ts';
 import type { CreateUpload } from './engine.ts';
 import { type EngineParts, findProfile } from './engine-parts.ts';
 import { checkWriteTarget } from './find-object.ts';
+import { journaled } from './journaled.ts';
 
 const uploadIdBytes = 48;
 
@@ -27,7 +28,7 @@ export async function createUpload(parts: EngineParts, request: CreateUpload): P
     attributes,
     ...(checksumAlgorithm && { checksumAlgorithm, checksumType: resolveChecksumType(request, checksumAlgorithm) }),
   };
-  await parts.metadata.createUpload(upload);
+  await journaled(parts, parts.metadata.createUpload(upload));
   return upload;
 }
 

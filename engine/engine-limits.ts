@@ -2,6 +2,9 @@ const MiB = 2 ** 20;
 const GiB = 2 ** 30;
 const hourMs = 3_600_000;
 
+/** The longest object that may go into a pack: half of what fits into a block. */
+export const maxPackObjectBytes = 128 * 1024;
+
 /** What bounds the engine's memory, waiting and object sizes. */
 export interface EngineLimits {
   /** Memory for rows on their way to providers, of all uploads together. */
@@ -16,6 +19,8 @@ export interface EngineLimits {
   readonly hedgeMs: number;
   /** How long a write waits for a provider under suspicion. */
   readonly suspectWaitMs: number;
+  /** Objects and parts up to this length share stripes with others that arrive together; 0: each has stripes of its own. */
+  readonly packObjectBytes: number;
   /** The longest PUT, part, or copy source. AWS: 5 GiB. */
   readonly maxPutBytes: number;
   /** The longest object. AWS: 5 TiB. */
@@ -30,6 +35,12 @@ export interface EngineLimits {
   readonly completionAgeMs: number;
   /** From one pass of upkeep over freed and degraded stripes to the next. */
   readonly upkeepIntervalMs: number;
+  /** From one batch of the journal to the next, where nothing asks for one at once. */
+  readonly journalIntervalMs: number;
+  /** How old a stripe must be before compaction looks at it: what is young may fall empty by itself. */
+  readonly compactAgeMs: number;
+  /** How much compaction reads a second at most. */
+  readonly compactBytesPerS: number;
   /** From one search for orphans to the next. */
   readonly orphanIntervalMs: number;
 }
@@ -42,6 +53,7 @@ export const defaultLimits: EngineLimits = {
   digestCacheBytes: 8 * MiB,
   hedgeMs: 300,
   suspectWaitMs: 1_000,
+  packObjectBytes: maxPackObjectBytes,
   maxPutBytes: 5 * GiB,
   maxObjectBytes: 5 * 1024 * GiB,
   minPartBytes: 5 * MiB,
@@ -49,5 +61,8 @@ export const defaultLimits: EngineLimits = {
   freedGraceMs: 30_000,
   completionAgeMs: 24 * hourMs,
   upkeepIntervalMs: 5_000,
+  journalIntervalMs: 10_000,
+  compactAgeMs: 60_000,
+  compactBytesPerS: 16 * MiB,
   orphanIntervalMs: 6 * hourMs,
 };

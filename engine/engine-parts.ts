@@ -4,12 +4,14 @@ import { Failure } from '../core/failure.ts';
 import type { Log } from '../core/log.ts';
 import type { Metrics } from '../core/metrics.ts';
 import type { Profile } from '../core/model.ts';
+import type { MasterKey } from '../crypto/master-key.ts';
 import type { ErasureCodec } from '../erasure/erasure-codec.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
 import type { Fleet } from '../placement/fleet.ts';
 import type { Provider } from '../placement/providers/provider.ts';
 import type { BlockReader } from './block-reader.ts';
 import type { EngineLimits } from './engine-limits.ts';
+import type { Packer } from './packer.ts';
 import type { RowPool } from './row-pool.ts';
 import type { StripePins } from './stripe-pins.ts';
 
@@ -23,7 +25,14 @@ export interface EngineParts {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly limits: EngineLimits;
+  /** Opens and seals everything; providers never see it. */
+  readonly masterKey: MasterKey;
+  /** Memory for uploads on their way; `rows` takes from it too. */
+  readonly writeBudget: ByteBudget;
   readonly rows: RowPool;
+  /** Rows of packs, of which there are few, under a budget of their own: items wait for them and hold memory meanwhile. */
+  readonly packRows: RowPool;
+  readonly packerOf: (profile: Profile) => Packer;
   readonly readBudget: ByteBudget;
   readonly blocks: BlockReader;
   readonly pins: StripePins;
@@ -31,6 +40,18 @@ export interface EngineParts {
   readonly noteProviderFailure: (provider: Provider, error: unknown) => void;
   /** Says that there is a stripe to repair. */
   readonly kickRepair: () => void;
+  readonly journal: MetadataJournal;
+}
+
+/** Where changes go that must survive the loss of the gateway's disk, and that no manifest bears. */
+export interface MetadataJournal {
+  /** Resolves when all changes that were committed before the call are durable at the providers. */
+  flush(): Promise<void>;
+  /**
+   * Changes that were committed before this moment are durable at the providers. A stripe that was freed later must stay
+   * readable: if the disk were lost, what would be recovered may still refer to it.
+   */
+  coversUntilMs(): number;
 }
 
 /** @throws Failure `profile-missing` */

@@ -1,9 +1,9 @@
-import { cutExtents } from './cut-extents.ts';
+import { cutSpans } from './cut-spans.ts';
 import type { OpenedObject, OpenObject } from './engine.ts';
 import type { EngineParts } from './engine-parts.ts';
 import { findObject } from './find-object.ts';
 import { checkReadConditions } from './read-conditions.ts';
-import { readExtents } from './read-extents.ts';
+import { readSpans } from './read-spans.ts';
 import { type ByteSpan, resolvePart, resolveRange } from './resolve-range.ts';
 
 /** Finds what a GET or HEAD is about; see `Objects.open`. */
@@ -17,6 +17,6 @@ export async function openObject(parts: EngineParts, request: OpenObject): Promi
   const { offset, length } = span;
   // There is no Content-Range of nothing: part 1 of an empty object is the object.
   const isPartial = (range !== undefined || partNumber !== undefined) && length > 0;
-  const extents = cutExtents(version.extents, offset, length);
-  return { version, offset, length, isPartial, read: (signal) => readExtents(parts, extents, signal) };
+  const spans = cutSpans(version.spans, offset, length);
+  return { version, offset, length, isPartial, read: (signal) => readSpans(parts, spans, signal) };
 }

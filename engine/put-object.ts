@@ -8,21 +8,17 @@ import { storePayload } from './store-payload.ts';
 export async function putObject(parts: EngineParts, request: PutObject, signal: AbortSignal): Promise<ObjectVersion> {
   const { bucket, key, ownerId, payload, attributes, condition } = request;
   const profile = findProfile(parts, attributes.storageClass);
-  await checkWriteTarget(parts, request, condition);
+  const { id: bucketId } = await checkWriteTarget(parts, request, condition);
+  const version = { bucket, key, ownerId, attributes, ...(condition && { condition }) };
   return storePayload(
     parts,
-    { payload, profile, checksumAlgorithm: payload.checksumAlgorithm },
-    ({ content, stripes }) =>
-      parts.metadata.putVersion({
-        bucket,
-        key,
-        ownerId,
-        modifiedAtMs: parts.clock.now(),
-        content,
-        attributes,
-        stripes,
-        ...(condition && { condition }),
-      }),
+    {
+      payload,
+      profile,
+      checksumAlgorithm: payload.checksumAlgorithm,
+      describe: (content, stamp) => ({ kind: 'version', bucketId, content, ...version, ...stamp }),
+    },
+    (stored) => parts.metadata.putVersion({ ...version, ...stored }),
     signal,
   );
 }

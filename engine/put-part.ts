@@ -2,6 +2,7 @@ import { Failure } from '../core/failure.ts';
 import type { Part } from '../core/model.ts';
 import type { UploadPart } from './engine.ts';
 import { type EngineParts, findProfile } from './engine-parts.ts';
+import { findBucket } from './find-object.ts';
 import { findUpload } from './find-upload.ts';
 import { storePayload } from './store-payload.ts';
 
@@ -19,12 +20,21 @@ export async function putPart(parts: EngineParts, request: UploadPart, signal: A
   if (expected !== undefined && actual !== undefined && actual !== expected) {
     throw new Failure('checksum-type-mismatch', { expected, actual });
   }
+  const { id: bucketId } = await findBucket(parts, bucket);
+  const target = { bucket, key, uploadId };
   return storePayload(
     parts,
-    { payload, profile: findProfile(parts, attributes.storageClass), checksumAlgorithm: expected ?? actual },
-    async ({ content, stripes }) => {
-      const part: Part = { ...content, partNumber, modifiedAtMs: parts.clock.now() };
-      await parts.metadata.putPart({ bucket, key, uploadId, part, stripes });
+    {
+      payload,
+      profile: findProfile(parts, attributes.storageClass),
+      checksumAlgorithm: expected ?? actual,
+      describe: (content, { number, modifiedAtMs }) => {
+        return { kind: 'part', number, bucketId, ...target, part: { ...content, partNumber, modifiedAtMs } };
+      },
+    },
+    async ({ content, stripes, number, modifiedAtMs }) => {
+      const part: Part = { ...content, partNumber, modifiedAtMs };
+      await parts.metadata.putPart({ ...target, number, part, stripes });
       return part;
     },
     signal,

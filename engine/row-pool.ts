@@ -112,6 +112,13 @@ export class Row {
     return taken;
   }
 
+  /** Fills up with zeros to the end of the block that was begun. */
+  padBlock(): void {
+    const end = Math.ceil(this.#filledBytes / this.#cut.blockBytes) * this.#cut.blockBytes;
+    this.#buffer.fill(0, this.#filledBytes, end);
+    this.#filledBytes = end;
+  }
+
   /**
    * The k data and m parity blocks as views that lie one after the other, all as long as the longest stored block. What
    * was not filled is zeros; parity is not computed yet.
@@ -127,10 +134,14 @@ export class Row {
     };
   }
 
-  /** Gives the memory back: nobody may read the blocks any more. May be called twice. */
-  release(): void {
+  /**
+   * Gives the memory back: nobody may read the blocks any more. May be called twice.
+   *
+   * @param isIdle false where somebody may still read the buffer, such as a provider that was given up; then it is not used again
+   */
+  release(isIdle = true): void {
     if (this.#lease.bytes === 0) return;
-    this.#recycle(this.#buffer);
+    if (isIdle) this.#recycle(this.#buffer);
     this.#lease.release();
   }
 }

@@ -1,5 +1,5 @@
 import { Failure } from '../core/failure.ts';
-import type { PlacedShard } from '../core/model.ts';
+import type { PlacedShard, ShardCid, Stripe } from '../core/model.ts';
 import {
   digestBlock,
   encodeShardFooter,
@@ -20,9 +20,15 @@ export interface LaneSetting {
   readonly signal: AbortSignal;
 }
 
+/** What is known of a stripe when its last row comes. */
+export type StripeEnd = Pick<Stripe, 'dataBytes' | 'manifestBytes'>;
+
 /**
  * One shard on its way to a provider. A provider that fails is replaced by the next one as long as all that was written
  * to it is at hand; after that the lane is dead, which is for the stripe to judge. Only an abort makes calls throw.
+ *
+ * The shard of a stripe of one row is whole when its first block comes, and goes to the provider in one call at `commit`;
+ * others are sent row by row.
  */
 export class ShardLane {
   readonly index: number;
@@ -30,10 +36,10 @@ export class ShardLane {
   readonly #header: Uint8Array;
   readonly #digests: Uint8Array[] = [];
   readonly #setting: LaneSetting;
-  #footer: Uint8Array | undefined;
+  #cid: ShardCid | undefined;
   #provider: Provider | undefined;
   #writer: ShardWriter | undefined;
-  /** All bytes of the shard so far, while they came in one piece. They belong to the stripe's first row. */
+  /** All bytes of the shard so far, while they came in one piece. The block belongs to the stripe's first row. */
   #whole: readonly Uint8Array[] | undefined;
   #placed: PlacedShard | undefined;
   #isDead = false;
@@ -55,11 +61,16 @@ export class ShardLane {
     return this.#placed;
   }
 
+  /** The shard's name, once its end is known. */
+  get cid(): ShardCid | undefined {
+    return this.#cid;
+  }
+
   /**
-   * Adds the next block, or none where the last row stores nothing here; with the length of the whole stripe's data
-   * the footer too. The block must stay as it is until this settles, and that of the only row until `commit` does.
+   * Adds the next block, or none where the last row stores nothing here; with the end of the stripe the footer too. The
+   * block must stay as it is until this settles, and that of the only row until `commit` does.
    */
-  async append(block: Uint8Array | undefined, stripeDataBytes: number | undefined): Promise<void> {
+  async append(block: Uint8Array | undefined, end: StripeEnd | undefined): Promise<void> {
     if (this.#isDead) return;
     const isFirst = this.#digests.length === 0;
     const buffers: Uint8Array[] = isFirst ? [this.#header] : [];
@@ -67,13 +78,14 @@ export class ShardLane {
       this.#digests.push(digestBlock(block));
       buffers.push(block);
     }
-    if (stripeDataBytes !== undefined) {
-      this.#footer = encodeShardFooter(this.#identity, stripeDataBytes, this.#digests);
-      buffers.push(this.#footer);
+    if (end !== undefined) {
+      const footer = encodeShardFooter(this.#identity, end, this.#digests);
+      this.#cid = shardCid(this.#header, footer);
+      buffers.push(footer);
     }
     if (isFirst) {
       this.#whole = buffers;
-      await this.#open(buffers);
+      if (end === undefined) await this.#open(buffers);
     } else {
       this.#whole = undefined;
       await this.#extend(buffers);
@@ -82,8 +94,9 @@ export class ShardLane {
 
   /** Makes the shard durable, after its footer. */
   async commit(): Promise<void> {
-    if (this.#footer === undefined) throw new Error('a shard is committed after its footer');
-    const cid = shardCid(this.#header, this.#footer);
+    const cid = this.#cid;
+    if (cid === undefined) throw new Error('a shard is committed after its footer');
+    if (this.#writer === undefined && this.#whole !== undefined) return this.#put(cid, this.#whole);
     while (!this.#isDead && this.#writer !== undefined && this.#provider !== undefined) {
       try {
         await this.#bound('commit', this.#writer.commit(cid));
@@ -107,7 +120,24 @@ export class ShardLane {
     if (placed !== undefined) await this.#provider?.deleteShard(placed.cid).catch(() => {});
   }
 
-  /** Finds a provider that takes `buffers`. */
+  /** Finds a provider that takes the whole shard. */
+  async #put(cid: ShardCid, whole: readonly Uint8Array[]): Promise<void> {
+    const { takeProvider, signal } = this.#setting;
+    for (let provider = takeProvider(); provider !== undefined && !this.#isDead; provider = takeProvider()) {
+      this.#provider = provider;
+      try {
+        await this.#bound('putShard', provider.putShard(cid, whole, signal));
+        this.#placed = { index: this.index, providerId: provider.id, cid };
+        if (this.#isAborted) await this.abort();
+        return;
+      } catch (error) {
+        await this.#drop(error);
+      }
+    }
+    this.#isDead = true;
+  }
+
+  /** Finds a provider that takes `buffers`, the first of a shard of many rows. */
   async #open(buffers: readonly Uint8Array[]): Promise<void> {
     const { takeProvider, signal } = this.#setting;
     for (let provider = takeProvider(); provider !== undefined; provider = takeProvider()) {

@@ -1,29 +1,163 @@
-import { isFailure } from '../core/failure.ts';
+import { markDurableStep } from '../core/durable-steps.ts';
+import { Failure, isFailure } from '../core/failure.ts';
+import type { ChecksumAlgorithm, Extent, Profile, StoredContent } from '../core/model.ts';
+import type { Payload } from '../core/payload.ts';
+import { createDataKey } from '../crypto/data-key.ts';
+import { sealedBytes, sealWhole } from '../crypto/sealed-stream.ts';
+import type { NewStripe } from '../metadata/metadata-store.ts';
+import { collectPayload } from './collect-payload.ts';
+import { checkDeclaredDigests, PayloadDigester } from './digest-payload.ts';
 import { discardStripes } from './discard-stripes.ts';
 import type { EngineParts } from './engine-parts.ts';
-import { isDegraded, type WriteRequest, type WrittenContent, writeContent } from './write-content.ts';
+import { boundManifest, type ManifestEntry } from './manifest.ts';
+import type { PackOutcome } from './packer.ts';
+import { isDegraded, writeContent } from './write-content.ts';
+
+export interface StoreRequest {
+  readonly payload: Payload;
+  readonly profile: Profile;
+  /** A checksum to compute, in place of the one that the payload names. */
+  readonly checksumAlgorithm: ChecksumAlgorithm | undefined;
+  /** What the manifest is to say of the content; the same for the same arguments. */
+  describe(content: StoredContent, stamp: WriteStamp): ManifestEntry;
+}
+
+/** What the manifest says beside the content, and the metadata store must say too. */
+export interface WriteStamp {
+  /** Drawn from the metadata store. */
+  readonly number: number;
+  /** When the last byte had come. */
+  readonly modifiedAtMs: number;
+}
+
+export interface StoredPayload extends WriteStamp {
+  readonly content: StoredContent;
+  /** Durable, and unknown to the metadata store, unless another object in the same pack was registered first. */
+  readonly stripes: readonly NewStripe[];
+}
+
+type Register<T> = (stored: StoredPayload) => Promise<T>;
 
 /**
- * Writes a payload and lets `register` make it exist in the metadata store. When either fails nothing is visible, and
- * what was written is taken back. Stripes that lack shards are repaired right after.
+ * Stores a payload and lets `register` make it exist in the metadata store. When either fails nothing is visible, and
+ * what was written is taken back as far as could be. Stripes that lack shards are repaired right after.
+ *
+ * @throws Failure `digest-mismatch`, `body-incomplete`, `object-too-large`, `too-few-writes`, `storage-full`,
+ *   `overloaded`; whatever the payload throws; the signal's reason
  */
 export async function storePayload<T>(
   parts: EngineParts,
-  request: WriteRequest,
-  register: (written: WrittenContent) => Promise<T>,
+  request: StoreRequest,
+  register: Register<T>,
   signal: AbortSignal,
 ): Promise<T> {
-  const endWrite = parts.pins.beginWrite(parts.clock.now());
+  const { sizeBytes } = request.payload;
+  const { maxPutBytes: maxBytes, packObjectBytes } = parts.limits;
+  if (sizeBytes !== undefined && sizeBytes > maxBytes) throw new Failure('object-too-large', { sizeBytes, maxBytes });
+  const number = parts.metadata.drawNumber();
+  const endWrite = parts.pins.beginWrite(number, parts.clock.now());
   try {
-    const written = await writeContent(parts, request, signal);
-    const registered = await register(written).catch(async (error: unknown) => {
-      // After any other error the store may yet have taken the write: then only `collect` can tell.
-      if (isFailure(error)) await discardStripes(parts, written.stripes);
-      throw error;
-    });
-    if (written.stripes.some(isDegraded)) parts.kickRepair();
-    return registered;
+    const isSmall = sizeBytes !== undefined && sizeBytes <= packObjectBytes;
+    return isSmall
+      ? await storeSmall(parts, request, number, sizeBytes, register, signal)
+      : await storeLarge(parts, request, number, register, signal);
   } finally {
     endWrite();
   }
+}
+
+/** A small object is gathered in memory, and shares a stripe with others that arrive together. */
+async function storeSmall<T>(
+  parts: EngineParts,
+  { payload, profile, checksumAlgorithm, describe }: StoreRequest,
+  number: number,
+  sizeBytes: number,
+  register: Register<T>,
+  signal: AbortSignal,
+): Promise<T> {
+  const lease = await parts.writeBudget.acquire(2 * sizeBytes, signal);
+  try {
+    const plain = await collectPayload(payload, sizeBytes, signal);
+    const digester = new PayloadDigester(wantedDigests(payload, checksumAlgorithm));
+    digester.update(plain);
+    const { etag, checksum, ...others } = digester.finish();
+    checkDeclaredDigests(payload.declaredDigests(), { etag, checksum, ...others });
+    const described = { sizeBytes, etag, ...(checksum && { checksum }) };
+    const stamp = { number, modifiedAtMs: parts.clock.now() };
+    if (sizeBytes === 0) {
+      return await registerEmpty(parts, { content: { ...described, spans: [] }, stripes: [], ...stamp }, register);
+    }
+    const dataKey = createDataKey();
+    const span = { wrappedKey: parts.masterKey.wrap(dataKey), streamBytes: sizeBytes, offset: 0, length: sizeBytes };
+    const sealed = new Uint8Array(sealedBytes(sizeBytes));
+    sealWhole(dataKey, plain, sealed);
+    const contentIn = (extents: readonly Extent[]): StoredContent => ({ ...described, spans: [{ ...span, extents }] });
+    const packed = await parts.packerOf(profile).add({
+      bytes: sealed,
+      entryBytes: boundManifest(describe(contentIn([]), stamp), 1),
+      describe: (extent) => [describe(contentIn([extent]), stamp)],
+    });
+    const stored = { content: contentIn([packed.extent]), stripes: [packed.stripe], ...stamp };
+    return await registerStored(parts, stored, register, packed.settle);
+  } finally {
+    lease.release();
+  }
+}
+
+async function storeLarge<T>(
+  parts: EngineParts,
+  { payload, profile, checksumAlgorithm, describe }: StoreRequest,
+  number: number,
+  register: Register<T>,
+  signal: AbortSignal,
+): Promise<T> {
+  let stamp = { number, modifiedAtMs: parts.clock.now() };
+  const { content, stripes } = await writeContent(
+    parts,
+    {
+      payload,
+      profile,
+      digests: wantedDigests(payload, checksumAlgorithm),
+      describe: (written) => {
+        stamp = { number, modifiedAtMs: parts.clock.now() };
+        return describe(written, stamp);
+      },
+    },
+    signal,
+  );
+  const stored = { content, stripes, ...stamp };
+  if (stripes.length === 0) return registerEmpty(parts, stored, register);
+  markDurableStep('stripes-stored');
+  return registerStored(parts, stored, register, (outcome) => {
+    if (outcome === 'refused') void discardStripes(parts, stripes);
+  });
+}
+
+/** What has no bytes has no stripe either whose manifest could tell of it. */
+async function registerEmpty<T>(parts: EngineParts, stored: StoredPayload, register: Register<T>): Promise<T> {
+  const registered = await register(stored);
+  await parts.journal.flush();
+  return registered;
+}
+
+async function registerStored<T>(
+  parts: EngineParts,
+  stored: StoredPayload,
+  register: Register<T>,
+  settle: (outcome: PackOutcome) => void,
+): Promise<T> {
+  try {
+    const registered = await register(stored);
+    settle('registered');
+    if (stored.stripes.some(isDegraded)) parts.kickRepair();
+    return registered;
+  } catch (error) {
+    // After any other error the store may yet have taken the write: then only `collect` can tell.
+    settle(isFailure(error) ? 'refused' : 'unknown');
+    throw error;
+  }
+}
+
+function wantedDigests(payload: Payload, checksumAlgorithm: ChecksumAlgorithm | undefined) {
+  return { sha256: payload.declaredDigests().sha256Hex !== undefined, checksumAlgorithm };
 }

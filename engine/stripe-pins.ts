@@ -3,7 +3,7 @@ import type { StripeId } from '../core/model.ts';
 /** Which stripes this process reads, and since when it writes: what `collect` must leave alone. */
 export class StripePins {
   readonly #counts = new Map<StripeId, number>();
-  readonly #writes = new Set<{ readonly startedAtMs: number }>();
+  readonly #writes = new Set<{ readonly number: number; readonly startedAtMs: number }>();
 
   isPinned(id: StripeId): boolean {
     return this.#counts.has(id);
@@ -21,11 +21,20 @@ export class StripePins {
     }
   }
 
-  /** Notes that shards are being written which the metadata store does not know yet. Returns what ends it. */
-  beginWrite(startedAtMs: number): () => void {
-    const write = { startedAtMs };
+  /**
+   * Notes that shards are being written which the metadata store does not know yet. Returns what ends it.
+   *
+   * @param number that the store will know what is written by
+   */
+  beginWrite(number: number, startedAtMs: number): () => void {
+    const write = { number, startedAtMs };
     this.#writes.add(write);
     return () => void this.#writes.delete(write);
+  }
+
+  /** Numbers of all writes under way. */
+  writesUnderWay(): number[] {
+    return Array.from(this.#writes, (write) => write.number);
   }
 
   /** Start of the oldest write under way. */

@@ -2,12 +2,12 @@ import type { Profile } from '../core/model.ts';
 import { blockAlignBytes, maxBlockBytes } from '../erasure/geometry.ts';
 
 const MiB = 2 ** 20;
-/** Objects up to this length lie in one block of one data shard, so that a read asks one provider. */
-export const smallObjectBytes = 16 * 1024;
+/** Stripes of up to so much data have one data block, so that a read asks one provider. */
+const singleBlockBytes = 20 * 1024;
 const minStripeBytes = 16 * MiB;
-const maxStripeBytes = 64 * MiB;
+const maxStripeBytes = 128 * MiB;
 /** A long object is cut into about so many stripes until they reach `maxStripeBytes`. */
-const stripesPerObject = 8;
+const stripesPerObject = 4;
 
 export interface StripePlan {
   /** The most data that the stripe takes; it is closed there, or before, where the object ends. */
@@ -16,10 +16,11 @@ export interface StripePlan {
 }
 
 /**
- * How the next stripe of an object is cut.
+ * How the next stripe of an object or part is cut that has stripes of its own. Lengths are those of the sealed bytes with the
+ * manifest.
  *
- * - Stripes hold an eighth of the object, but at least 16 and at most 64 MiB, in whole rows, and equally much each. So a read
- *   or a repair deals in pieces of a bounded size, and the 5 TiB of an object in 10,000 parts are 90,000 stripes.
+ * - Stripes hold a quarter of it, but at least 16 and at most 128 MiB, in whole rows, and equally much each. So a read
+ *   or a repair deals in pieces of a bounded size, and the 5 TiB of an object in 10,000 parts are 50,000 stripes.
  * - A stripe's blocks are the shortest multiple of 4 KiB with which its data fills rows of blocks up to 256 KiB evenly.
  * - A length that is not known counts as that of what came so far, and blocks are then of full length.
  *
@@ -42,11 +43,17 @@ export function planStripe(
 }
 
 function planBlock(k: number, stripeBytes: number): number {
-  if (stripeBytes <= smallObjectBytes) return Math.max(blockAlignBytes, roundUp(stripeBytes, blockAlignBytes));
+  if (stripeBytes <= singleBlockBytes) return Math.max(blockAlignBytes, roundUp(stripeBytes, blockAlignBytes));
   const rows = Math.ceil(stripeBytes / (k * maxBlockBytes));
   return roundUp(stripeBytes / (rows * k), blockAlignBytes);
 }
 
 function roundUp(value: number, unit: number): number {
   return Math.ceil(value / unit) * unit;
+}
+
+/** How many stripes `planStripe` will come to. */
+export function countStripes({ k }: Pick<Profile, 'k'>, sizeBytes: number): number {
+  if (sizeBytes === 0) return 0;
+  return Math.ceil(sizeBytes / planStripe({ k }, { sizeBytes, writtenBytes: 0 }).dataBytes);
 }

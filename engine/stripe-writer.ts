@@ -2,6 +2,7 @@ import { Failure, isFailure } from '../core/failure.ts';
 import type { PlacedShard, Profile, StripeId } from '../core/model.ts';
 import type { ErasureCodec } from '../erasure/erasure-codec.ts';
 import { type StripeGeometry, storedBlockBytes, storedShardCount } from '../erasure/geometry.ts';
+import { shardBytes } from '../erasure/shard-format.ts';
 import type { NewStripe } from '../metadata/metadata-store.ts';
 import type { Fleet } from '../placement/fleet.ts';
 import type { Provider } from '../placement/providers/provider.ts';
@@ -22,6 +23,7 @@ export class StripeWriter {
   readonly #failures: unknown[] = [];
   #rows = 0;
   #dataBytes = 0;
+  #manifestBytes = 0;
 
   constructor(parts: {
     id: StripeId;
@@ -55,24 +57,32 @@ export class StripeWriter {
     return this.#dataBytes;
   }
 
+  /** Whether a provider failed: then one that was given up may still read the blocks it was handed. */
+  get hasFailures(): boolean {
+    return this.#failures.length > 0;
+  }
+
   /**
    * Codes a row and hands its blocks to the providers; resolves when they have taken them. A row that is not full must
    * be the last. The row's memory must stay as it is meanwhile, and that of the last row until `commit` settles.
    *
+   * @param end given with the last row: how many of the stripe's data bytes are its manifest
    * @throws Failure `too-few-writes`, `storage-full`: the stripe is then to be aborted
    */
-  async writeRow(row: Row, isLast: boolean): Promise<void> {
+  async writeRow(row: Row, end?: { readonly manifestBytes: number }): Promise<void> {
     const { data, parity } = row.layOut();
     if (parity.length > 0) this.#codec.encode(data, parity);
     const blocks = [...data, ...parity];
     const rowIndex = this.#rows++;
     this.#dataBytes += row.filledBytes;
+    this.#manifestBytes = end?.manifestBytes ?? 0;
+    const stripeEnd = end && { dataBytes: this.#dataBytes, manifestBytes: end.manifestBytes };
     const geometry = this.#geometry();
     if (rowIndex === 0) this.#openLanes(geometry);
     const appends = this.#lanes.map((lane) => {
       const storedBytes = storedBlockBytes(geometry, lane.index, rowIndex);
       const block = storedBytes > 0 ? blocks[lane.index]?.subarray(0, storedBytes) : undefined;
-      return lane.append(block, isLast ? this.#dataBytes : undefined);
+      return lane.append(block, stripeEnd);
     });
     await settleAll(appends);
     this.#checkQuorum(this.#lanes.filter((lane) => !lane.isDead).length);
@@ -88,8 +98,16 @@ export class StripeWriter {
     await settleAll(this.#lanes.filter((lane) => !lane.isDead).map((lane) => lane.commit()));
     const shards = this.#lanes.map((lane) => lane.placed).filter((placed): placed is PlacedShard => !!placed);
     this.#checkQuorum(shards.length);
-    const profileName = this.#profile.name;
-    return { id: this.id, profileName, ...this.#geometry(), shards, shardCount: this.#lanes.length };
+    const geometry = this.#geometry();
+    return {
+      id: this.id,
+      profileName: this.#profile.name,
+      ...geometry,
+      manifestBytes: this.#manifestBytes,
+      shards,
+      shardCount: this.#lanes.length,
+      storedBytes: this.#lanes.reduce((sum, lane) => sum + shardBytes(geometry, lane.index), 0),
+    };
   }
 
   /** Takes back all that was written. Never throws. */

@@ -1,21 +1,26 @@
 import { AbortScope, untilAborted } from '../core/abort.ts';
 import { Failure } from '../core/failure.ts';
-import type { ChecksumAlgorithm, Extent, Profile, StoredContent } from '../core/model.ts';
+import type { Checksum, Extent, Profile, SealedSpan, StoredContent, StripeId } from '../core/model.ts';
 import type { Payload } from '../core/payload.ts';
+import { createDataKey } from '../crypto/data-key.ts';
+import { sealedRecordOverheadBytes } from '../crypto/master-key.ts';
+import { StreamSealer, sealedBytes } from '../crypto/sealed-stream.ts';
 import { createStripeId } from '../erasure/stripe-id.ts';
 import type { NewStripe } from '../metadata/metadata-store.ts';
-import { checkDeclaredDigests, PayloadDigester } from './digest-payload.ts';
+import { checkDeclaredDigests, PayloadDigester, type WantedDigests } from './digest-payload.ts';
 import { discardStripes } from './discard-stripes.ts';
 import type { EngineParts } from './engine-parts.ts';
+import { boundManifest, encodeManifest, type ManifestEntry, sealManifest } from './manifest.ts';
 import type { Row } from './row-pool.ts';
-import { planStripe, type StripePlan } from './stripe-plan.ts';
+import { countStripes, planStripe, type StripePlan } from './stripe-plan.ts';
 import { StripeWriter } from './stripe-writer.ts';
 
 export interface WriteRequest {
   readonly payload: Payload;
   readonly profile: Profile;
-  /** A checksum to compute, in place of the one that the payload names. */
-  readonly checksumAlgorithm: ChecksumAlgorithm | undefined;
+  readonly digests: WantedDigests;
+  /** What the manifest is to say of the content; the same, but for the content, whenever it is called. Undefined: no manifest. */
+  readonly describe: ((content: StoredContent) => ManifestEntry) | undefined;
 }
 
 export interface WrittenContent {
@@ -25,26 +30,28 @@ export interface WrittenContent {
 }
 
 /**
- * Turns a payload into durable stripes, at the pace of the slower of client and providers, and checks the digests that
- * the client declared. When it throws, what was written has been taken back as far as could be.
+ * Turns a payload into durable stripes of its own, at the pace of the slower of client and providers, and checks the digests that
+ * the client declared. The bytes are sealed on their way; the manifest ends the last stripe. When it throws, what was written has
+ * been taken back as far as could be.
  *
  * @throws Failure `digest-mismatch`, `body-incomplete`, `object-too-large`, `too-few-writes`, `storage-full`,
  *   `overloaded`; whatever the payload throws; the signal's reason
  */
 export async function writeContent(
   parts: EngineParts,
-  { payload, profile, checksumAlgorithm }: WriteRequest,
+  { payload, profile, digests, describe }: WriteRequest,
   signal: AbortSignal,
 ): Promise<WrittenContent> {
   const { sizeBytes } = payload;
   const { maxPutBytes: maxBytes } = parts.limits;
-  if (sizeBytes !== undefined && sizeBytes > maxBytes) throw new Failure('object-too-large', { sizeBytes, maxBytes });
-  const digester = new PayloadDigester({
-    sha256: payload.declaredDigests().sha256Hex !== undefined,
-    checksumAlgorithm,
-  });
+  const digester = new PayloadDigester(digests);
+  const dataKey = createDataKey();
+  const sealer = new StreamSealer(dataKey, sizeBytes);
+  const wrappedKey = parts.masterKey.wrap(dataKey);
+  const manifestBytes = boundManifestBytes(profile, sizeBytes, wrappedKey, describe);
+  const storedBytes = sizeBytes === undefined ? undefined : sealedBytes(sizeBytes) + manifestBytes;
   const scope = new AbortScope(signal);
-  const writer = new ContentWriter(parts, { profile, sizeBytes, signal: scope.signal });
+  const writer = new ContentWriter(parts, { profile, storedBytes, signal: scope.signal });
   let receivedBytes = 0;
   try {
     for await (const chunk of untilAborted(payload.bytes, signal)) {
@@ -52,21 +59,59 @@ export async function writeContent(
       if (receivedBytes > maxBytes) throw new Failure('object-too-large', { sizeBytes: receivedBytes, maxBytes });
       if (sizeBytes !== undefined && receivedBytes > sizeBytes) throw new RangeError('a payload outgrew its length');
       digester.update(chunk);
-      await writer.add(chunk);
+      for (const sealed of sealer.update(chunk)) await writer.add(sealed);
     }
     if (sizeBytes !== undefined && receivedBytes < sizeBytes) {
       throw new Failure('body-incomplete', { declaredBytes: sizeBytes, receivedBytes });
     }
+    for (const sealed of sealer.finish()) await writer.add(sealed);
     const { etag, checksum, ...others } = digester.finish();
     checkDeclaredDigests(payload.declaredDigests(), { etag, checksum, ...others });
-    const { extents, stripes } = await writer.finish();
-    return { content: { sizeBytes: receivedBytes, etag, extents, ...(checksum && { checksum }) }, stripes };
+    const content = describeContent({ sizeBytes: receivedBytes, etag, checksum, wrappedKey, extents: writer.extents });
+    const stripes = await writer.finish((stripeId) => {
+      if (describe === undefined) return undefined;
+      const plain = encodeManifest([describe(content)], manifestBytes - sealedRecordOverheadBytes);
+      return sealManifest(parts.masterKey, stripeId, plain);
+    });
+    return { content, stripes };
   } catch (error) {
     scope.close(error);
     await writer.abort();
     throw error;
   } finally {
     scope.close();
+  }
+}
+
+function describeContent(written: {
+  sizeBytes: number;
+  etag: string;
+  checksum: Checksum | undefined;
+  wrappedKey: Uint8Array;
+  extents: readonly Extent[];
+}): StoredContent {
+  const { sizeBytes, etag, checksum, wrappedKey, extents } = written;
+  const span: SealedSpan = { wrappedKey, streamBytes: sizeBytes, offset: 0, length: sizeBytes, extents };
+  return { sizeBytes, etag, ...(checksum && { checksum }), spans: sizeBytes === 0 ? [] : [span] };
+}
+
+/** The length of the sealed manifest, which counts among the bytes to be laid out; 0 where it is not known beforehand. */
+function boundManifestBytes(
+  profile: Profile,
+  sizeBytes: number | undefined,
+  wrappedKey: Uint8Array,
+  describe: WriteRequest['describe'],
+): number {
+  if (sizeBytes === undefined || describe === undefined) return 0;
+  const etag = 'f'.repeat(32);
+  const content = describeContent({ sizeBytes, etag, checksum: undefined, wrappedKey, extents: [] });
+  let stripes = countStripes(profile, sealedBytes(sizeBytes));
+  for (;;) {
+    const manifestBytes = boundManifest(describe(content), stripes) + sealedRecordOverheadBytes;
+    const needed = countStripes(profile, sealedBytes(sizeBytes) + manifestBytes);
+    if (needed <= stripes) return manifestBytes;
+    // The manifest, which names each stripe, makes stripes more itself.
+    stripes = needed;
   }
 }
 
@@ -83,9 +128,10 @@ interface OpenStripe {
 class ContentWriter {
   readonly #parts: EngineParts;
   readonly #profile: Profile;
-  readonly #sizeBytes: number | undefined;
+  readonly #storedBytes: number | undefined;
   readonly #signal: AbortSignal;
   readonly #stripes: NewStripe[] = [];
+  readonly #extents: { stripeId: StripeId; offset: number; length: number }[] = [];
   /** Bytes of the rows that were sent. */
   #sentBytes = 0;
   #stripe: OpenStripe | undefined;
@@ -94,11 +140,16 @@ class ContentWriter {
   #sending: Promise<void> = Promise.resolve();
   #sendingStripe: StripeWriter | undefined;
 
-  constructor(parts: EngineParts, request: { profile: Profile; sizeBytes: number | undefined; signal: AbortSignal }) {
+  constructor(parts: EngineParts, request: { profile: Profile; storedBytes: number | undefined; signal: AbortSignal }) {
     this.#parts = parts;
     this.#profile = request.profile;
-    this.#sizeBytes = request.sizeBytes;
+    this.#storedBytes = request.storedBytes;
     this.#signal = request.signal;
+  }
+
+  /** Where what was added lies. */
+  get extents(): readonly Extent[] {
+    return this.#extents;
   }
 
   /** Copies the chunk; waits where providers or memory are behind. */
@@ -106,19 +157,43 @@ class ContentWriter {
     let rest = chunk;
     while (rest.length > 0) {
       // Only now is it known that the full row is not the object's last.
-      if (this.#row?.isFull) await this.#sendRow(false);
-      this.#stripe ??= this.#openStripe();
-      this.#row ??= await this.#parts.rows.lease({ ...this.#profile, ...this.#stripe.plan }, this.#signal);
-      rest = rest.subarray(this.#row.fill(rest));
+      if (this.#row?.isFull) await this.#sendRow('more');
+      const { row, stripe } = await this.#takeRow();
+      const taken = row.fill(rest);
+      this.#noteExtent(stripe.writer.id, taken);
+      rest = rest.subarray(taken);
     }
   }
 
-  /** Sends what is left and waits until all is durable. */
-  async finish(): Promise<{ extents: Extent[]; stripes: NewStripe[] }> {
-    if (this.#row !== undefined) await this.#sendRow(true);
+  /**
+   * Ends the last stripe with its manifest, where it is to have one, and waits until all is durable.
+   *
+   * @param manifestOf the sealed manifest for the stripe of that id
+   */
+  async finish(manifestOf: (stripeId: StripeId) => Uint8Array | undefined): Promise<NewStripe[]> {
+    let rest = this.#stripe && manifestOf(this.#stripe.writer.id);
+    const manifestBytes = rest?.length ?? 0;
+    while (rest !== undefined && rest.length > 0) {
+      // However full the stripe is by now: the manifest belongs to it.
+      if (this.#row?.isFull) await this.#sendRow('row of this stripe');
+      const { row } = await this.#takeRow();
+      rest = rest.subarray(row.fill(rest));
+    }
+    if (this.#row !== undefined) await this.#sendRow({ manifestBytes });
     await this.#sending;
-    const extents = this.#stripes.map(({ id, dataBytes }) => ({ stripeId: id, offset: 0, length: dataBytes }));
-    return { extents, stripes: this.#stripes };
+    return this.#stripes;
+  }
+
+  async #takeRow(): Promise<{ row: Row; stripe: OpenStripe }> {
+    this.#stripe ??= this.#openStripe();
+    this.#row ??= await this.#parts.rows.lease({ ...this.#profile, ...this.#stripe.plan }, this.#signal);
+    return { row: this.#row, stripe: this.#stripe };
+  }
+
+  #noteExtent(stripeId: StripeId, length: number): void {
+    const last = this.#extents.at(-1);
+    if (last?.stripeId === stripeId) last.length += length;
+    else this.#extents.push({ stripeId, offset: 0, length });
   }
 
   /** Takes back what was written. Never throws. The signal must have been aborted, which ends what is on its way. */
@@ -134,7 +209,7 @@ class ContentWriter {
 
   #openStripe(): OpenStripe {
     const { fleet, codec, limits, clock, noteProviderFailure } = this.#parts;
-    const plan = planStripe(this.#profile, { sizeBytes: this.#sizeBytes, writtenBytes: this.#sentBytes });
+    const plan = planStripe(this.#profile, { sizeBytes: this.#storedBytes, writtenBytes: this.#sentBytes });
     const writer = new StripeWriter({
       id: createStripeId(clock.now()),
       profile: this.#profile,
@@ -148,32 +223,38 @@ class ContentWriter {
     return { writer, plan };
   }
 
-  /** Waits for the row before, then starts this one on its way. */
-  async #sendRow(isLastOfObject: boolean): Promise<void> {
+  /**
+   * Waits for the row before, then starts this one on its way.
+   *
+   * @param next what comes after it: more, which ends the stripe if that is full; more that must lie in this stripe; or
+   *   nothing, with the length of the manifest
+   */
+  async #sendRow(next: 'more' | 'row of this stripe' | { readonly manifestBytes: number }): Promise<void> {
     await this.#sending;
     const [row, stripe] = [this.#row, this.#stripe];
     if (row === undefined || stripe === undefined) throw new Error('there is no row to send');
-    const isLast = isLastOfObject || stripe.writer.dataBytes + row.filledBytes >= stripe.plan.dataBytes;
+    const isFull = next === 'more' && stripe.writer.dataBytes + row.filledBytes >= stripe.plan.dataBytes;
+    const end = typeof next === 'object' ? next : isFull ? { manifestBytes: 0 } : undefined;
     this.#row = undefined;
-    if (isLast) this.#stripe = undefined;
+    if (end) this.#stripe = undefined;
     this.#sentBytes += row.filledBytes;
     this.#sendingStripe = stripe.writer;
-    this.#sending = this.#writeRow(stripe.writer, row, isLast);
+    this.#sending = this.#writeRow(stripe.writer, row, end);
     // Whoever waits for it next sees the error; nobody may be waiting yet.
     this.#sending.catch(() => {});
   }
 
-  async #writeRow(writer: StripeWriter, row: Row, isLast: boolean): Promise<void> {
+  async #writeRow(writer: StripeWriter, row: Row, end: { readonly manifestBytes: number } | undefined): Promise<void> {
     try {
-      await writer.writeRow(row, isLast);
-      if (!isLast) return;
+      await writer.writeRow(row, end);
+      if (!end) return;
       const stripe = await writer.commit();
       this.#sendingStripe = undefined;
       this.#stripes.push(stripe);
       const outcome = isDegraded(stripe) ? 'degraded' : 'full';
       this.#parts.metrics.stripesWritten.inc({ outcome });
     } finally {
-      row.release();
+      row.release(!writer.hasFailures);
     }
   }
 }

@@ -14,3 +14,8 @@ export function createStripeId(nowMs: number): StripeId {
   if (!(timeMs >= 0 && timeMs <= maxTimeMs)) throw new RangeError(`no stripe id for the time ${nowMs}`);
   return (timeMs.toString(16).padStart(12, '0') + randomBytes(10).toString('hex')) as StripeId;
 }
+
+/** When a stripe id was made: milliseconds since 1970. */
+export function stripeTimeMs(id: StripeId): number {
+  return Number.parseInt(id.slice(0, 12), 16);
+}

@@ -131,7 +131,7 @@ export interface MetadataStore {
   /** Counts for metrics and status; may be a little stale. */
   countUsage(): Promise<Usage>;
 
-  /** A small fact about this store itself, such as which master key it was made with. */
+  /** A small fact about this store, such as which master key it was made with. See `localSettingPrefix`. */
   findSetting(name: string): Promise<string | undefined>;
   putSetting(name: string, value: string): Promise<void>;
 
@@ -177,6 +177,9 @@ export interface NewBucket {
   readonly region: string;
   readonly createdAtMs: number;
 }
+
+/** A setting whose name starts so holds for this store alone, and is never among the records. */
+export const localSettingPrefix = 'local:';
 
 export interface BucketQuery {
   readonly ownerId: string;

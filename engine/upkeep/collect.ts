@@ -30,14 +30,16 @@ export class Collector {
 
   /**
    * Forgets stripes that were freed longer ago than `freedGraceMs`, once their shards are deleted. One that is being
-   * read, or of which a provider cannot delete its shard now, stays for a later pass.
+   * read, or of which a provider cannot delete its shard now, stays for a later pass; so does one of which the journal
+   * does not say yet that it was freed.
    *
    * @param extra how many more to look at, since as many stayed last time
    */
   async collectFreed(extra: number, signal: AbortSignal): Promise<FreedPass> {
-    const { metadata, clock, limits, pins } = this.#parts;
+    const { metadata, clock, limits, pins, journal } = this.#parts;
     const limit = freedBatch + extra;
-    const stripes = await metadata.listFreedStripes(clock.now() - limits.freedGraceMs, limit);
+    const beforeMs = Math.min(clock.now() - limits.freedGraceMs, journal.coversUntilMs());
+    const stripes = await metadata.listFreedStripes(beforeMs, limit);
     const failing = new Set<Provider>();
     let forgotten = 0;
     await forEachBounded(stripes, width, async (stripe) => {

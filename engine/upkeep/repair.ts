@@ -1,6 +1,6 @@
-import { isFailure } from '../../core/failure.ts';
+import { Failure, isFailure } from '../../core/failure.ts';
 import { forEachBounded } from '../../core/for-each-bounded.ts';
-import type { Stripe, StripeId } from '../../core/model.ts';
+import type { PlacedShard, Stripe, StripeId } from '../../core/model.ts';
 import { rowCount, storedBlockBytes, storedBlockCount } from '../../erasure/geometry.ts';
 import type { Provider } from '../../placement/providers/provider.ts';
 import type { EngineParts } from '../engine-parts.ts';
@@ -10,6 +10,7 @@ import { ShardLane } from '../shard-lane.ts';
 const batch = 100;
 const width = 2;
 const maxStuck = 1_000;
+const maxDamages = 10_000;
 const firstRetryMs = 5_000;
 const maxRetryMs = 600_000;
 
@@ -22,14 +23,52 @@ export interface RepairPass {
   readonly isCut: boolean;
 }
 
-/** Rebuilds shards that stripes lack, onto providers that hold none of the stripe. */
+/** A shard that is known to be gone or wrong, although the metadata say where it lies. */
+interface Damage {
+  readonly stripeId: StripeId;
+  readonly shard: PlacedShard;
+}
+
+/**
+ * Rebuilds shards that stripes lack, onto providers that hold none of the stripe; and shards that reads found to be gone or
+ * wrong, if need be where they were.
+ */
 export class Repairer {
   readonly #parts: EngineParts;
+  /** Damage that nobody has looked at yet, by stripe and index. What is dropped is found again by the next read. */
+  readonly #damages = new Map<string, Damage>();
   /** Stripes that could not be repaired, and when to try again. */
   readonly #stuck = new Map<StripeId, { delayMs: number; retryAtMs: number }>();
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
+  }
+
+  /** Returns whether it was not known. */
+  noteDamage(stripe: Stripe, shard: PlacedShard): boolean {
+    const name = `${stripe.id} ${shard.index}`;
+    if (this.#damages.has(name) || this.#damages.size >= maxDamages) return false;
+    this.#damages.set(name, { stripeId: stripe.id, shard });
+    return true;
+  }
+
+  /** Rebuilds the shards that were found damaged since the last call. Returns how many were. */
+  async repairDamages(signal: AbortSignal): Promise<number> {
+    const damages = [...this.#damages.values()];
+    this.#damages.clear();
+    const stripes = await this.#parts.metadata.findStripes([...new Set(damages.map(({ stripeId }) => stripeId))]);
+    const byStripe = Map.groupBy(damages, ({ stripeId }) => stripeId);
+    let repaired = 0;
+    await forEachBounded(stripes.values(), width, async (stripe) => {
+      signal.throwIfAborted();
+      const isDamaged = (placed: PlacedShard): boolean =>
+        (byStripe.get(stripe.id) ?? []).some(({ shard }) => isSamePlace(shard, placed));
+      const lost = stripe.shards.filter(isDamaged);
+      if (lost.length === 0) return;
+      const shards = stripe.shards.filter((placed) => !lost.includes(placed));
+      repaired += await this.#repairPinned({ ...stripe, shards }, lost, signal);
+    });
+    return repaired;
   }
 
   /** One round over the stripes that lack the most. One that cannot be repaired now waits, longer each time. */
@@ -42,7 +81,7 @@ export class Repairer {
     await forEachBounded(stripes, width, async (stripe) => {
       signal.throwIfAborted();
       if ((this.#stuck.get(stripe.id)?.retryAtMs ?? 0) > clock.now()) return;
-      const count = await this.#repairPinned(stripe, signal);
+      const count = await this.#repairPinned(stripe, [], signal);
       repaired += count;
       if (count === 0) return this.#noteStuck(stripe.id);
       this.#stuck.delete(stripe.id);
@@ -59,12 +98,17 @@ export class Repairer {
     if (this.#stuck.size > maxStuck && oldest !== undefined) this.#stuck.delete(oldest);
   }
 
-  /** Returns how many shards the stripe got back. */
-  async #repairPinned(stripe: Stripe, signal: AbortSignal): Promise<number> {
+  /**
+   * Returns how many shards the stripe got back.
+   *
+   * @param stripe with the shards that are good
+   * @param lost those that the metadata know and that are not
+   */
+  async #repairPinned(stripe: Stripe, lost: readonly PlacedShard[], signal: AbortSignal): Promise<number> {
     const { pins, log } = this.#parts;
     pins.pin([stripe.id]);
     try {
-      return await this.#repairStripe(stripe, signal);
+      return await this.#repairStripe(stripe, lost, signal);
     } catch (error) {
       signal.throwIfAborted();
       if (!isFailure(error)) throw error;
@@ -76,7 +120,7 @@ export class Repairer {
     }
   }
 
-  async #repairStripe(stripe: Stripe, signal: AbortSignal): Promise<number> {
+  async #repairStripe(stripe: Stripe, lost: readonly PlacedShard[], signal: AbortSignal): Promise<number> {
     const lanes = this.#openLanes(stripe, signal);
     if (lanes.length === 0) return 0;
     try {
@@ -84,12 +128,15 @@ export class Repairer {
       for (let row = 0; row < rows && lanes.some((lane) => !lane.isDead); row++) {
         await this.#copyRow(stripe, row, lanes, row === rows - 1, signal);
       }
+      checkRebuilt(stripe, lanes, lost);
       await Promise.all(lanes.filter((lane) => !lane.isDead).map((lane) => lane.commit()));
     } catch (error) {
       await Promise.all(lanes.map((lane) => lane.abort()));
       throw error;
     }
-    return this.#record(stripe, lanes);
+    const recorded = await this.#record(stripe, lanes);
+    await this.#deleteMoved(lanes, lost, signal);
+    return recorded;
   }
 
   /** A lane for each lacking shard for which there is a good provider. */
@@ -128,12 +175,23 @@ export class Repairer {
     try {
       const parts = { blocks, codec, metrics, hedgeMs: limits.hedgeMs };
       const rebuilt = wanted.length > 0 ? await readRow(parts, { stripe, row, wanted }, signal) : [];
-      const stripeDataBytes = isLast ? stripe.dataBytes : undefined;
-      const appends = lanes.map((lane) => lane.append(rebuilt[wanted.indexOf(lane.index)], stripeDataBytes));
+      const end = isLast ? stripe : undefined;
+      const appends = lanes.map((lane) => lane.append(rebuilt[wanted.indexOf(lane.index)], end));
       await Promise.all(appends);
     } finally {
       lease.release();
     }
+  }
+
+  /** What was wrong where it lay is of no use there once the shard lies elsewhere. */
+  async #deleteMoved(lanes: readonly ShardLane[], lost: readonly PlacedShard[], signal: AbortSignal): Promise<void> {
+    const moved = lost.filter(({ index, providerId }) => {
+      const placed = lanes.find((lane) => lane.index === index)?.placed;
+      return placed !== undefined && placed.providerId !== providerId;
+    });
+    const deletions = moved.map(({ providerId, cid }) => this.#parts.fleet.find(providerId)?.deleteShard(cid, signal));
+    // What cannot be deleted now goes with its stripe, or as an orphan.
+    await Promise.allSettled(deletions);
   }
 
   async #record(stripe: Stripe, lanes: readonly ShardLane[]): Promise<number> {
@@ -150,5 +208,18 @@ export class Repairer {
       recorded += 1;
     }
     return recorded;
+  }
+}
+
+function isSamePlace(a: PlacedShard, b: PlacedShard): boolean {
+  return a.index === b.index && a.providerId === b.providerId && a.cid === b.cid;
+}
+
+/** The same bytes have the same name. @throws Failure `shard-corrupt` where the codec computed others */
+function checkRebuilt(stripe: Stripe, lanes: readonly ShardLane[], lost: readonly PlacedShard[]): void {
+  for (const { index, providerId, cid } of lost) {
+    const lane = lanes.find((each) => each.index === index);
+    if (lane === undefined || lane.cid === undefined || lane.cid === cid) continue;
+    throw new Failure('shard-corrupt', { providerId, cid, reason: `rebuilt as ${lane.cid} in stripe ${stripe.id}` });
   }
 }

@@ -1,11 +1,15 @@
+import type { PlacedShard, Stripe } from '../../core/model.ts';
 import type { EngineParts } from '../engine-parts.ts';
 import { Collector } from './collect.ts';
+import { Compactor } from './compact.ts';
 import { Repairer } from './repair.ts';
 
 const maxBackoff = 64;
 const maxFreedStayed = 10_000;
 /** The search for orphans rests at least so long between two pages, and as long as a page took. */
 const minOrphanRestMs = 200;
+/** Between two pieces of reclaiming. */
+const reclaimRestMs = 200;
 const completionIntervalMs = 3_600_000;
 
 /** One kind of work: does a bounded piece of it and says in how many milliseconds it wants its next turn. */
@@ -18,6 +22,7 @@ interface Task {
 export interface UpkeepReport {
   readonly stripesForgotten: number;
   readonly shardsRepaired: number;
+  readonly bytesCompacted: number;
 }
 
 /**
@@ -29,6 +34,7 @@ export class Upkeep {
   readonly #parts: EngineParts;
   readonly #collector: Collector;
   readonly #repairer: Repairer;
+  readonly #compactor: Compactor;
   readonly #tasks: readonly Task[];
   readonly #repairTask: Task;
   readonly #controller = new AbortController();
@@ -46,6 +52,7 @@ export class Upkeep {
     this.#parts = parts;
     this.#collector = new Collector(parts);
     this.#repairer = new Repairer(parts);
+    this.#compactor = new Compactor(parts);
     const task = (name: string, delayMs: number, run: (signal: AbortSignal) => Promise<number>): Task => ({
       name,
       run,
@@ -55,6 +62,8 @@ export class Upkeep {
     this.#tasks = [
       this.#repairTask,
       task('collect freed stripes', upkeepIntervalMs, (signal) => this.#collectFreed(signal)),
+      task('compact stripes', upkeepIntervalMs, (signal) => this.#compact(signal)),
+      task('reclaim space', upkeepIntervalMs, (signal) => this.#reclaim(signal)),
       task('collect orphans', orphanIntervalMs, (signal) => this.#collectOrphans(signal)),
       task('forget completions', completionIntervalMs, () => this.#forgetCompletions()),
       task('count usage', 0, () => this.#countUsage()),
@@ -74,16 +83,28 @@ export class Upkeep {
     this.#schedule();
   }
 
+  /** Says that a shard was found to be gone or wrong beyond doubt. */
+  noteDamage(stripe: Stripe, shard: PlacedShard): void {
+    if (this.#repairer.noteDamage(stripe, shard)) this.kick();
+  }
+
   /** Does all that can be done now, once: for tests and for operators. */
   async runOnce(): Promise<UpkeepReport> {
     return this.#exclusively(async () => {
       const { signal } = this.#controller;
-      let shardsRepaired = 0;
+      let shardsRepaired = await this.#repairer.repairDamages(signal);
       for (let isCut = true; isCut; ) {
         const pass = await this.#repairer.repairDegraded(signal);
         shardsRepaired += pass.repaired;
         isCut = pass.isCut;
       }
+      let bytesCompacted = 0;
+      for (let isDone = false; !isDone; ) {
+        const { movedBytes } = await this.#compactor.compactOnce(signal);
+        bytesCompacted += movedBytes;
+        isDone = movedBytes === 0;
+      }
+      await this.#flushJournal();
       let stripesForgotten = 0;
       for (let isCut = true, stayed = 0; isCut; ) {
         const pass = await this.#collector.collectFreed(stayed, signal);
@@ -92,9 +113,10 @@ export class Upkeep {
         stayed = pass.stayed;
       }
       while (!(await this.#collector.collectOrphans(signal))) signal.throwIfAborted();
+      while (await this.#reclaimPieces(signal));
       await this.#forgetCompletions();
       await this.#countUsage();
-      return { stripesForgotten, shardsRepaired };
+      return { stripesForgotten, shardsRepaired, bytesCompacted };
     });
   }
 
@@ -104,6 +126,12 @@ export class Upkeep {
     clearTimeout(this.#timer);
     this.#controller.abort(new DOMException('Upkeep was stopped', 'AbortError'));
     await this.#running.catch(() => {});
+  }
+
+  /** Freed stripes stay until the journal says that they were freed. */
+  async #flushJournal(): Promise<void> {
+    const { journal, log } = this.#parts;
+    await journal.flush().catch((error: unknown) => log.warn({ err: error }, 'stripes stay since the journal failed'));
   }
 
   #exclusively<T>(work: () => Promise<T>): Promise<T> {
@@ -144,6 +172,7 @@ export class Upkeep {
   }
 
   async #repair(signal: AbortSignal): Promise<number> {
+    await this.#repairer.repairDamages(signal);
     const { repaired, waiting, isCut } = await this.#repairer.repairDegraded(signal);
     this.#repairBackoff = repaired === 0 && waiting > 0 ? Math.min(this.#repairBackoff * 2, maxBackoff) : 1;
     return isCut ? 0 : this.#parts.limits.upkeepIntervalMs * this.#repairBackoff;
@@ -154,6 +183,33 @@ export class Upkeep {
     this.#freedStayed = Math.min(stayed, maxFreedStayed);
     this.#freedBackoff = forgotten === 0 && stayed > 0 ? Math.min(this.#freedBackoff * 2, maxBackoff) : 1;
     return isCut && forgotten > 0 ? 0 : this.#parts.limits.upkeepIntervalMs * this.#freedBackoff;
+  }
+
+  /** Rests after each pack, so that no more is read a second than allowed. */
+  async #compact(signal: AbortSignal): Promise<number> {
+    const { upkeepIntervalMs, compactBytesPerS } = this.#parts.limits;
+    const { movedBytes } = await this.#compactor.compactOnce(signal);
+    return movedBytes === 0 ? upkeepIntervalMs : (1000 * movedBytes) / compactBytesPerS;
+  }
+
+  async #reclaim(signal: AbortSignal): Promise<number> {
+    return (await this.#reclaimPieces(signal)) ? reclaimRestMs : this.#parts.limits.upkeepIntervalMs;
+  }
+
+  /** A piece of work at each provider; one that fails does not keep the others from it. Returns whether there is more. */
+  async #reclaimPieces(signal: AbortSignal): Promise<boolean> {
+    const { fleet, log } = this.#parts;
+    let isMore = false;
+    for (const { provider } of fleet.members) {
+      if (fleet.isSuspect(provider.id)) continue;
+      try {
+        if (await provider.reclaim(signal)) isMore = true;
+      } catch (error) {
+        signal.throwIfAborted();
+        log.warn({ provider: provider.id, err: error }, 'space cannot be reclaimed now');
+      }
+    }
+    return isMore;
   }
 
   async #collectOrphans(signal: AbortSignal): Promise<number> {
@@ -175,6 +231,8 @@ export class Upkeep {
     metrics.stripes.set({ state: 'live' }, usage.liveStripes);
     metrics.stripes.set({ state: 'degraded' }, usage.degradedStripes);
     metrics.stripes.set({ state: 'freed' }, usage.freedStripes);
+    metrics.storageBytes.set({ kind: 'stored' }, usage.storedBytes);
+    metrics.storageBytes.set({ kind: 'needed' }, usage.neededBytes);
     return limits.upkeepIntervalMs;
   }
 }

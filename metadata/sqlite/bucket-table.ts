@@ -2,35 +2,48 @@ import type { Database, Statement } from 'better-sqlite3';
 import { Failure } from '../../core/failure.ts';
 import type { Bucket, VersioningState } from '../../core/model.ts';
 import type { BucketPage, BucketQuery, NewBucket } from '../metadata-store.ts';
+import type { ChangeLog } from './change-log.ts';
 import { compareKeys, keyPastPrefix, nextKey } from './key-order.ts';
+import type { SettingTable } from './setting-table.ts';
 import type { Tally } from './tally.ts';
 
-const columns = 'id, name, owner_id AS ownerId, region, created_ms AS createdAtMs, versioning';
+export const bucketColumns = 'id, name, owner_id AS ownerId, region, created_ms AS createdAtMs, versioning';
 const maxCached = 10_000;
+/**
+ * The setting that holds the id of the newest bucket, also when that is gone: ids are never reused. A setting, since those are
+ * among the records and so reach a store that is recovered.
+ */
+export const lastBucketSetting = 'last-bucket-id';
 
 type BucketRange = [ownerId: string, from: string, until: string];
 
 /** Buckets, of which those in use are kept in memory. */
 export class BucketTable {
   readonly #tally: Tally;
+  readonly #settings: SettingTable;
+  readonly #changes: ChangeLog;
   readonly #cache = new Map<string, Bucket>();
   readonly #find: Statement<[string], Bucket>;
+  readonly #findId: Statement<[number], Bucket>;
   readonly #list: Statement<[...BucketRange, limit: number], Bucket>;
   readonly #listRegion: Statement<[...BucketRange, region: string, limit: number], Bucket>;
-  readonly #insert: Statement<[string, string, string, number]>;
+  readonly #insert: Statement<[number, string, string, string, number]>;
   readonly #update: Statement<[VersioningState, number]>;
   readonly #delete: Statement<[number]>;
   readonly #anyVersion: Statement<[number]>;
 
-  constructor(parts: { db: Database; tally: Tally }) {
+  constructor(parts: { db: Database; tally: Tally; settings: SettingTable; changes: ChangeLog }) {
     const { db } = parts;
     this.#tally = parts.tally;
-    this.#find = db.prepare(`SELECT ${columns} FROM buckets WHERE name = +?`);
-    const range = `SELECT ${columns} FROM buckets WHERE owner_id = +? AND name >= +? AND name < +?`;
+    this.#settings = parts.settings;
+    this.#changes = parts.changes;
+    this.#find = db.prepare(`SELECT ${bucketColumns} FROM buckets WHERE name = +?`);
+    this.#findId = db.prepare(`SELECT ${bucketColumns} FROM buckets WHERE id = +?`);
+    const range = `SELECT ${bucketColumns} FROM buckets WHERE owner_id = +? AND name >= +? AND name < +?`;
     this.#list = db.prepare(`${range} ORDER BY name LIMIT +?`);
     this.#listRegion = db.prepare(`${range} AND region = +? ORDER BY name LIMIT +?`);
     this.#insert = db.prepare(`
-      INSERT INTO buckets (name, owner_id, region, created_ms, versioning) VALUES (?, ?, ?, ?, 'unversioned')`);
+      INSERT INTO buckets (id, name, owner_id, region, created_ms, versioning) VALUES (?, ?, ?, ?, ?, 'unversioned')`);
     this.#update = db.prepare('UPDATE buckets SET versioning = ? WHERE id = +?');
     this.#delete = db.prepare('DELETE FROM buckets WHERE id = +?');
     this.#anyVersion = db.prepare('SELECT 1 FROM versions WHERE bucket_id = +? LIMIT 1');
@@ -45,6 +58,10 @@ export class BucketTable {
       this.#cache.set(name, bucket);
     }
     return bucket;
+  }
+
+  findId(id: number): Bucket | undefined {
+    return this.#findId.get(id);
   }
 
   /** @throws Failure `bucket-missing` */
@@ -67,7 +84,10 @@ export class BucketTable {
   create({ name, ownerId, region, createdAtMs }: NewBucket): Bucket {
     const existing = this.find(name);
     if (existing) throw new Failure('bucket-exists', { bucket: name, ownerId: existing.ownerId });
-    this.#insert.run(name, ownerId, region, createdAtMs);
+    const id = Number(this.#settings.find(lastBucketSetting) ?? 0) + 1;
+    this.#settings.put(lastBucketSetting, `${id}`);
+    this.#insert.run(id, name, ownerId, region, createdAtMs);
+    this.#changes.add('bucket', id);
     this.#tally.add('buckets', 1);
     return this.require(name);
   }
@@ -75,12 +95,14 @@ export class BucketTable {
   setVersioning(name: string, state: VersioningState): void {
     const bucket = this.require(name);
     this.#update.run(state, bucket.id);
+    this.#changes.add('bucket', bucket.id);
     this.#cache.delete(name);
   }
 
   /** Uploads in it must be gone. @throws Failure `bucket-not-empty` */
   delete(bucket: Bucket): void {
     this.#delete.run(bucket.id);
+    this.#changes.add('bucket', bucket.id);
     this.#cache.delete(bucket.name);
     this.#tally.add('buckets', -1);
   }

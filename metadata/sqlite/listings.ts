@@ -15,7 +15,7 @@ import { commonPrefixOf, nextKey } from './key-order.ts';
 import { type KeyPosition, type KeyRows, positionAfterMarker, readKeyPage } from './key-page.ts';
 import type { NameTable } from './name-table.ts';
 import { toUpload, type UploadRow, uploadColumns } from './upload-row.ts';
-import { nullVersionId, seqOfVersionId } from './version-id.ts';
+import { nullVersionId } from './version-id.ts';
 import { decodeChecksumKind, toMarker, type VersionRow } from './version-row.ts';
 import type { VersionTable } from './version-table.ts';
 
@@ -113,7 +113,7 @@ export class Listings {
   }
 
   #seqOf(bucket: Bucket, key: string, versionId: string): number | undefined {
-    return versionId === nullVersionId ? this.#versions.find(bucket, key, versionId)?.seq : seqOfVersionId(versionId);
+    return this.#versions.find(bucket, key, versionId)?.seq;
   }
 
   #numberOf(bucket: Bucket, key: string, uploadId: string): number | undefined {

@@ -1,14 +1,17 @@
+import { closeSync, fdatasync, openSync } from 'node:fs';
+import { promisify } from 'node:util';
 import Database from 'better-sqlite3';
 import type { Log } from '../../core/log.ts';
 import { migrate } from './schema.ts';
 
+const syncFile = promisify(fdatasync);
 const lockWaitMs = 5000;
 const cacheKib = 32 * 1024;
 /** 64 MiB of log between checkpoints: fewer of them, each writing a page once that changed many times. */
 const checkpointPages = 16_000;
 
 /**
- * Opens or creates the database file, durable at each commit, and brings its schema up to date. The folder must
+ * Opens or creates the database file, and brings its schema up to date. The folder must
  * exist. The file stays locked against other processes until it is closed, since the store keeps parts of it in
  * memory.
  *
@@ -19,7 +22,8 @@ export function openDatabase(path: string, log: Log): Database.Database {
   try {
     db.pragma('locking_mode = EXCLUSIVE');
     db.pragma('journal_mode = WAL');
-    db.pragma('synchronous = FULL');
+    // A commit appends to the log and does not wait for the disk: `openLog` makes it durable, beside the event loop.
+    db.pragma('synchronous = NORMAL');
     db.pragma(`wal_autocheckpoint = ${checkpointPages}`);
     db.pragma(`journal_size_limit = ${2 * checkpointPages * 4096}`);
     db.pragma(`cache_size = -${cacheKib}`);
@@ -36,4 +40,23 @@ export function openDatabase(path: string, log: Log): Database.Database {
     }
     throw error;
   }
+}
+
+/** The write-ahead log of an open database. */
+export interface DatabaseLog {
+  /** Makes all that was committed so far durable: what `synchronous = FULL` does within the commit, where it would hold up the event loop. */
+  flush(): Promise<void>;
+  close(): void;
+}
+
+/**
+ * Opens the log of a database in WAL mode. Commits with `synchronous = NORMAL` write it and flush nothing but a new header; a
+ * checkpoint flushes it before it touches the database (https://www.sqlite.org/wal.html), so it is whole at any time.
+ *
+ * @returns undefined for a database in memory
+ */
+export function openLog(db: Database.Database): DatabaseLog | undefined {
+  if (db.memory) return undefined;
+  const fd = openSync(`${db.name}-wal`, 'r+');
+  return { flush: () => syncFile(fd), close: () => closeSync(fd) };
 }

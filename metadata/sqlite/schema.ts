@@ -1,7 +1,35 @@
 import type { Database } from 'better-sqlite3';
+import { systemProfileName } from '../metadata-store.ts';
 
-/** Marks the file as ours in its header ("HFMD"), see https://www.sqlite.org/pragma.html#pragma_application_id */
-const applicationId = 0x48464d44;
+/** Marks the file as ours in its header ("HFM2"), see https://www.sqlite.org/pragma.html#pragma_application_id */
+export const applicationId = 0x48464d32;
+/** Stands there instead while an import is under way ("HFMI"): such a file holds some of a store, and which is not known. */
+export const importingId = 0x48464d49;
+/** Stood there before objects were encrypted ("HFMD"). */
+const plainLayoutId = 0x48464d44;
+
+/** The number that the name of the profile of system objects has in every database, so that an index can leave it out. */
+export const systemProfileNumber = 1;
+
+/**
+ * The secondary indexes of `versions`. An import adds rows without them, since between two records of a fuzzy copy they need
+ * not hold, and makes them when it is done.
+ */
+export const versionIndexes = {
+  versions_by_key: 'CREATE UNIQUE INDEX versions_by_key ON versions (bucket_id, key, seq DESC)',
+  versions_current: `
+    CREATE INDEX versions_current
+    ON versions (bucket_id, key, size_bytes, etag, modified_ms, owner, storage_class, checksum_kind)
+    WHERE is_latest = 1 AND is_marker = 0`,
+  versions_buried_null: `
+    CREATE UNIQUE INDEX versions_buried_null ON versions (bucket_id, key) WHERE is_latest = 0 AND version_id IS NULL`,
+} as const;
+
+/** How many times the space that its live bytes need a stripe takes. */
+export const wasteOfStripe = 'stored_bytes * k * 1.0 / (max(live_bytes, 1) * (k + m))';
+/** Below 8 percent there is little to win: headers, digests and the padding of blocks take about as much. */
+export const isSparseStripe = `
+  freed_ms IS NULL AND profile <> ${systemProfileNumber} AND stored_bytes * k * 100 > live_bytes * (k + m) * 108`;
 
 /**
  * The schema as a list of steps; a database at `user_version` n has had the first n. A step that was released is
@@ -16,17 +44,30 @@ export const migrations: readonly string[] = [
     versions INTEGER NOT NULL,
     live_stripes INTEGER NOT NULL,
     freed_stripes INTEGER NOT NULL,
-    degraded_stripes INTEGER NOT NULL
+    degraded_stripes INTEGER NOT NULL,
+    stored_bytes INTEGER NOT NULL,
+    needed_bytes INTEGER NOT NULL
   ) STRICT;
-  INSERT INTO tally VALUES (1, 0, 0, 0, 0, 0, 0);
+  INSERT INTO tally VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0);
+
+  CREATE TABLE settings (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE changes (
+    mark INTEGER PRIMARY KEY,
+    changes TEXT NOT NULL
+  ) STRICT;
 
   CREATE TABLE names (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE
   ) STRICT;
+  INSERT INTO names VALUES (${systemProfileNumber}, '${systemProfileName}');
 
   CREATE TABLE buckets (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     owner_id TEXT NOT NULL,
     region TEXT NOT NULL,
@@ -52,13 +93,9 @@ export const migrations: readonly string[] = [
     checksum_value TEXT,
     attributes TEXT,
     parts TEXT,
-    extents BLOB
+    spans BLOB
   ) STRICT;
-  CREATE UNIQUE INDEX versions_by_key ON versions (bucket_id, key, seq DESC);
-  CREATE INDEX versions_current
-    ON versions (bucket_id, key, size_bytes, etag, modified_ms, owner, storage_class, checksum_kind)
-    WHERE is_latest = 1 AND is_marker = 0;
-  CREATE UNIQUE INDEX versions_buried_null ON versions (bucket_id, key) WHERE is_latest = 0 AND version_id IS NULL;
+  ${Object.values(versionIndexes).join(';')};
 
   CREATE TABLE uploads (
     id INTEGER PRIMARY KEY,
@@ -81,14 +118,16 @@ export const migrations: readonly string[] = [
   CREATE TABLE parts (
     upload INTEGER NOT NULL,
     part_number INTEGER NOT NULL,
+    number INTEGER NOT NULL,
     modified_ms INTEGER NOT NULL,
     size_bytes INTEGER NOT NULL,
     etag TEXT NOT NULL,
     checksum_kind INTEGER,
     checksum_value TEXT,
-    extents BLOB,
+    spans BLOB,
     PRIMARY KEY (upload, part_number)
   ) STRICT, WITHOUT ROWID;
+  CREATE INDEX parts_by_number ON parts (number);
 
   CREATE TABLE stripes (
     id BLOB PRIMARY KEY,
@@ -97,8 +136,11 @@ export const migrations: readonly string[] = [
     m INTEGER NOT NULL,
     block_bytes INTEGER NOT NULL,
     data_bytes INTEGER NOT NULL,
+    manifest_bytes INTEGER NOT NULL,
     shard_count INTEGER NOT NULL,
     placed_count INTEGER NOT NULL,
+    stored_bytes INTEGER NOT NULL,
+    live_bytes INTEGER NOT NULL,
     freed_ms INTEGER,
     shards BLOB NOT NULL
   ) STRICT, WITHOUT ROWID;
@@ -106,11 +148,13 @@ export const migrations: readonly string[] = [
   CREATE INDEX stripes_degraded
     ON stripes (m - shard_count + placed_count)
     WHERE placed_count < shard_count AND freed_ms IS NULL;
+  CREATE INDEX stripes_sparse ON stripes (${wasteOfStripe} DESC) WHERE ${isSparseStripe};
 
   CREATE TABLE stripe_refs (
     stripe_id BLOB NOT NULL,
     owner_id INTEGER NOT NULL,
     uses INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
     PRIMARY KEY (stripe_id, owner_id)
   ) STRICT, WITHOUT ROWID;
 
@@ -119,6 +163,13 @@ export const migrations: readonly string[] = [
     stripe_id BLOB NOT NULL,
     PRIMARY KEY (cid_head, stripe_id)
   ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE system_objects (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    size_bytes INTEGER NOT NULL,
+    spans BLOB
+  ) STRICT;
   `,
 ];
 
@@ -129,8 +180,18 @@ export const migrations: readonly string[] = [
  */
 export function migrate(db: Database, steps: readonly string[] = migrations): number {
   const before = Number(db.pragma('user_version', { simple: true }));
-  const isOurs = Number(db.pragma('application_id', { simple: true })) === applicationId;
+  const id = Number(db.pragma('application_id', { simple: true }));
+  const isOurs = id === applicationId;
   const isEmpty = db.prepare('SELECT 1 FROM sqlite_schema LIMIT 1').get() === undefined;
+  if (id === plainLayoutId) {
+    throw new Error(
+      `${db.name} has the layout of a Holdfast that did not encrypt yet, which this version cannot read: ` +
+        'copy its objects with an S3 client into a gateway with a new data directory',
+    );
+  }
+  if (id === importingId) {
+    throw new Error(`${db.name} is what an import left that was never finished: remove it and recover again`);
+  }
   if (before > steps.length) {
     throw new Error(
       `${db.name} has metadata schema version ${before}, but this version of Holdfast knows only ${steps.length}: ` +

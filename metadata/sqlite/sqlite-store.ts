@@ -16,17 +16,26 @@ import type {
 import type {
   BucketPage,
   BucketQuery,
+  ChangeSet,
   CompleteUpload,
   Completion,
   DeleteOutcome,
   DeleteVersion,
+  ImportReport,
+  MetadataRecord,
   MetadataStore,
+  MoveExtents,
   NewBucket,
   ObjectPage,
   ObjectQuery,
   PartPage,
   PutPart,
+  PutSystemObject,
   PutVersion,
+  RecordPage,
+  SparseStripe,
+  StripeReference,
+  SystemObject,
   UploadPage,
   UploadQuery,
   Usage,
@@ -34,10 +43,19 @@ import type {
   VersionQuery,
 } from '../metadata-store.ts';
 import { BucketTable } from './bucket-table.ts';
+import { ChangeLog } from './change-log.ts';
+import { ExtentMover } from './extent-mover.ts';
+import { ImportFinisher } from './import-finisher.ts';
 import { Listings } from './listings.ts';
 import { NameTable } from './name-table.ts';
-import { openDatabase } from './open-database.ts';
+import { type DatabaseLog, openDatabase, openLog } from './open-database.ts';
+import { RecordImporter } from './record-importer.ts';
+import { RecordReader } from './record-reader.ts';
+import { SettingTable } from './setting-table.ts';
+import { StoreState } from './store-state.ts';
+import { StripeReferences } from './stripe-references.ts';
 import { StripeTable } from './stripe-table.ts';
+import { SystemObjectTable } from './system-object-table.ts';
 import { Tally } from './tally.ts';
 import { UploadVerbs } from './upload-verbs.ts';
 import { VersionTable } from './version-table.ts';
@@ -59,7 +77,10 @@ export async function openMemoryStore(options: { clock: Clock; log: Log }): Prom
   return openSqliteStore({ path: ':memory:', ...options });
 }
 
-/** Reads run at once; writes go through the queue, so no read ever sees a write that is not durable yet. */
+/**
+ * Writes go through the queue. Reads run at once, but for the moment that a commit takes to the disk: no read ever shows a
+ * write that is not durable yet.
+ */
 class SqliteStore implements MetadataStore {
   readonly #db: Database;
   readonly #tally: Tally;
@@ -68,40 +89,50 @@ class SqliteStore implements MetadataStore {
   readonly #versions: VersionVerbs;
   readonly #uploads: UploadVerbs;
   readonly #listings: Listings;
+  readonly #mover: ExtentMover;
+  readonly #settings: SettingTable;
+  readonly #systemObjects: SystemObjectTable;
+  readonly #changes: ChangeLog;
+  readonly #records: RecordReader;
+  readonly #importer: RecordImporter;
+  readonly #finisher: ImportFinisher;
+  readonly #state: StoreState;
   readonly #queue: WriteQueue;
+  readonly #log: DatabaseLog | undefined;
+  #importing: Promise<void> | undefined;
 
   constructor({ db, clock, log }: { db: Database; clock: Clock; log: Log }) {
     const names = new NameTable({ db });
     const tally = new Tally({ db, clock });
-    const buckets = new BucketTable({ db, tally });
-    const stripes = new StripeTable({ db, names, tally, clock });
-    const versions = new VersionTable({ db, tally, stripes });
+    const changes = new ChangeLog({ db, tally });
+    const settings = new SettingTable({ db, changes });
+    const buckets = new BucketTable({ db, tally, settings, changes });
+    const references = new StripeReferences({ db, tally });
+    const stripes = new StripeTable({ db, names, tally, clock, changes, references });
+    const versions = new VersionTable({ db, tally, stripes, changes });
     const versionVerbs = new VersionVerbs({ names, tally, buckets, stripes, versions });
     this.#db = db;
     this.#tally = tally;
     this.#buckets = buckets;
     this.#stripes = stripes;
     this.#versions = versionVerbs;
-    this.#uploads = new UploadVerbs({ db, names, tally, clock, buckets, stripes, versions, versionVerbs });
+    this.#uploads = new UploadVerbs({ db, names, tally, clock, changes, buckets, stripes, versions, versionVerbs });
     this.#listings = new Listings({ db, names, buckets, versions });
-    const state = {
-      mark: () => {
-        tally.mark();
-        names.mark();
-      },
-      rewind: () => {
-        tally.rewind();
-        names.rewind();
-        buckets.forget();
-      },
-      save: () => tally.save(),
-      reload: () => {
-        tally.reload();
-        names.reload();
-        buckets.forget();
-      },
-    };
-    this.#queue = new WriteQueue({ db, state, log });
+    this.#mover = new ExtentMover({ db, names, changes, buckets, references, stripes, versions });
+    this.#settings = settings;
+    this.#systemObjects = new SystemObjectTable({ db, tally, stripes });
+    this.#changes = changes;
+    this.#records = new RecordReader({ db, names, changes, tally });
+    this.#importer = new RecordImporter({ db, names, tally });
+    this.#finisher = new ImportFinisher({ db, clock });
+    const state = new StoreState({ names, tally, changes, buckets, references, stripes });
+    this.#log = openLog(db);
+    this.#queue = new WriteQueue({ db, state, log, flush: this.#log?.flush });
+    this.#state = state;
+  }
+
+  drawNumber(): number {
+    return this.#tally.drawNumber();
   }
 
   createBucket(bucket: NewBucket): Promise<Bucket> {
@@ -109,10 +140,12 @@ class SqliteStore implements MetadataStore {
   }
 
   async findBucket(name: string): Promise<Bucket | undefined> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#buckets.find(name);
   }
 
   async listBuckets(query: BucketQuery): Promise<BucketPage> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#buckets.list(query);
   }
 
@@ -134,6 +167,7 @@ class SqliteStore implements MetadataStore {
   }
 
   async findVersion(bucket: string, key: string, versionId?: VersionId): Promise<Version | undefined> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#versions.find(bucket, key, versionId);
   }
 
@@ -151,10 +185,12 @@ class SqliteStore implements MetadataStore {
   }
 
   async listObjects(query: ObjectQuery): Promise<ObjectPage> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#listings.listObjects(query);
   }
 
   async listVersions(query: VersionQuery): Promise<VersionPage> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#listings.listVersions(query);
   }
 
@@ -163,10 +199,12 @@ class SqliteStore implements MetadataStore {
   }
 
   async findUpload(bucket: string, key: string, uploadId: string): Promise<Upload | undefined> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#uploads.find(bucket, key, uploadId);
   }
 
   async listUploads(query: UploadQuery): Promise<UploadPage> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#listings.listUploads(query);
   }
 
@@ -175,6 +213,7 @@ class SqliteStore implements MetadataStore {
   }
 
   async listParts(bucket: string, key: string, uploadId: string, after?: number, limit?: number): Promise<PartPage> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#uploads.listParts(bucket, key, uploadId, after, limit);
   }
 
@@ -183,6 +222,7 @@ class SqliteStore implements MetadataStore {
   }
 
   async findCompletion(bucket: string, key: string, uploadId: string): Promise<Completion | undefined> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#uploads.findCompletion(bucket, key, uploadId);
   }
 
@@ -191,7 +231,21 @@ class SqliteStore implements MetadataStore {
   }
 
   async findStripes(ids: readonly StripeId[]): Promise<Map<StripeId, Stripe>> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#stripes.find(ids);
+  }
+
+  async listSparseStripes(limit: number): Promise<SparseStripe[]> {
+    if (this.#queue.flushing) await this.#queue.flushing;
+    return this.#stripes.listSparse(limit);
+  }
+
+  listReferences(id: StripeId): Promise<StripeReference[]> {
+    return this.#mover.listReferences(id);
+  }
+
+  moveExtents(request: MoveExtents): Promise<void> {
+    return this.#queue.run(() => this.#mover.move(request));
   }
 
   recordShard(stripeId: StripeId, shard: PlacedShard): Promise<void> {
@@ -199,14 +253,17 @@ class SqliteStore implements MetadataStore {
   }
 
   async listDegradedStripes(limit: number): Promise<Stripe[]> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#stripes.listDegraded(limit);
   }
 
   async knownShards(cids: readonly ShardCid[]): Promise<Set<ShardCid>> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#stripes.knownShards(cids);
   }
 
   async listFreedStripes(beforeMs: number, limit: number): Promise<Stripe[]> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#stripes.listFreed(beforeMs, limit);
   }
 
@@ -219,11 +276,84 @@ class SqliteStore implements MetadataStore {
   }
 
   async countUsage(): Promise<Usage> {
+    if (this.#queue.flushing) await this.#queue.flushing;
     return this.#tally.usage();
+  }
+
+  async findSetting(name: string): Promise<string | undefined> {
+    if (this.#queue.flushing) await this.#queue.flushing;
+    return this.#settings.find(name);
+  }
+
+  putSetting(name: string, value: string): Promise<void> {
+    return this.#queue.run(() => this.#settings.put(name, value));
+  }
+
+  putSystemObject(request: PutSystemObject): Promise<void> {
+    return this.#queue.run(() => this.#systemObjects.put(request));
+  }
+
+  async listSystemObjects(): Promise<SystemObject[]> {
+    if (this.#queue.flushing) await this.#queue.flushing;
+    return this.#systemObjects.list();
+  }
+
+  deleteSystemObjects(names: readonly string[]): Promise<void> {
+    return this.#queue.run(() => {
+      for (const name of names) this.#systemObjects.delete(name);
+    });
+  }
+
+  readChanges(): Promise<ChangeSet> {
+    return this.#records.readChanges();
+  }
+
+  forgetChanges(mark: number): Promise<void> {
+    return this.#queue.run(() => this.#changes.forget(mark));
+  }
+
+  async readRecords(cursor: string | undefined, limit: number): Promise<RecordPage> {
+    if (this.#queue.flushing) await this.#queue.flushing;
+    return this.#records.readPage(cursor, limit);
+  }
+
+  async importRecords(records: readonly MetadataRecord[]): Promise<void> {
+    this.#importing ??= this.#beginImport();
+    await this.#importing;
+    await this.#queue.run(() => this.#importer.add(records));
+  }
+
+  /** Everything is durable with the last commit, which flushes the log and, by way of the checkpoint, the database. */
+  async finishImport(): Promise<ImportReport> {
+    this.#importing ??= this.#beginImport();
+    await this.#importing;
+    this.#db.pragma('synchronous = FULL');
+    const report = await this.#queue.run(() => {
+      const result = this.#finisher.finish();
+      this.#state.reload();
+      return result;
+    });
+    this.#db.pragma('wal_checkpoint(TRUNCATE)');
+    this.#db.pragma('synchronous = NORMAL');
+    this.#importing = undefined;
+    return report;
+  }
+
+  async knownNumbers(numbers: readonly number[]): Promise<Set<number>> {
+    if (this.#queue.flushing) await this.#queue.flushing;
+    return this.#records.knownNumbers(numbers);
   }
 
   async close(): Promise<void> {
     await this.#queue.close();
+    this.#log?.close();
     this.#db.close();
+  }
+
+  /** That an import is under way is durable before any of it is written without flushes. */
+  async #beginImport(): Promise<void> {
+    await this.#queue.run(() => this.#importer.begin());
+    this.#db.pragma('wal_checkpoint(TRUNCATE)');
+    this.#db.pragma('synchronous = OFF');
   }
 }

@@ -1,82 +1,90 @@
 import type { Database, Statement } from 'better-sqlite3';
 import type { Clock } from '../../core/clock.ts';
 import { Failure } from '../../core/failure.ts';
-import type { Extent, PlacedShard, ShardCid, Stripe, StripeId } from '../../core/model.ts';
-import type { NewStripe } from '../metadata-store.ts';
-import { decodeStripeId, encodeStripeId, stripesOfExtents } from './extent-codec.ts';
+import type { PlacedShard, ShardCid, Stripe, StripeId } from '../../core/model.ts';
+import type { NewStripe, SparseStripe } from '../metadata-store.ts';
+import type { ChangeLog } from './change-log.ts';
 import type { NameTable } from './name-table.ts';
+import { isSparseStripe, systemProfileNumber, wasteOfStripe } from './schema.ts';
 import { decodeShards, digestOfCid, encodeShards, headOfDigest, headsOfShards } from './shard-codec.ts';
+import { type StripeBytes, stripeBytesOfBlob } from './span-codec.ts';
+import { encodeStripeId } from './stripe-id.ts';
+import type { StripeReferences } from './stripe-references.ts';
+import { neededBytesOf, type StripeRow, stripeColumns, stripeValues, toStripe } from './stripe-row.ts';
 import type { Tally } from './tally.ts';
 
-interface StripeRow {
-  readonly id: Buffer;
-  readonly profile: number;
-  readonly k: number;
-  readonly m: number;
-  readonly block_bytes: number;
-  readonly data_bytes: number;
-  readonly shard_count: number;
-  readonly placed_count: number;
-  readonly freed_ms: number | null;
-  readonly shards: Buffer;
-}
+/** Decoded stripes in memory: some 1.5 KB each. */
+const maxCached = 4096;
 
-type NewStripeRow = [Buffer, number, number, number, number, number, number, number, number | null, Buffer];
+type FreedRow = Pick<StripeRow, 'profile' | 'stored_bytes'> & { readonly degraded: 0 | 1 };
 
-/** Stripes, where their shards lie, and which versions and parts refer to them. */
+/** Stripes, where their shards lie, and when they are freed. */
 export class StripeTable {
   readonly #names: NameTable;
   readonly #tally: Tally;
   readonly #clock: Clock;
+  readonly #changes: ChangeLog;
+  readonly #references: StripeReferences;
   readonly #find: Statement<[Buffer], StripeRow>;
   readonly #findState: Statement<[Buffer], Pick<StripeRow, 'freed_ms'>>;
-  readonly #insert: Statement<NewStripeRow>;
+  readonly #insert: Statement<(Buffer | number | null)[]>;
   readonly #place: Statement<[Buffer, number, Buffer]>;
-  readonly #free: Statement<[number, Buffer], { degraded: 0 | 1 }>;
+  readonly #free: Statement<[number, Buffer], FreedRow>;
   readonly #delete: Statement<[Buffer]>;
   readonly #listDegraded: Statement<[number], StripeRow>;
   readonly #listFreed: Statement<[number, number], StripeRow>;
-  readonly #addRef: Statement<[Buffer, number]>;
-  readonly #dropRef: Statement<[Buffer, number]>;
-  readonly #dropUse: Statement<[Buffer, number], { uses: number }>;
+  readonly #listSparse: Statement<[number], StripeRow>;
   readonly #addCid: Statement<[number, Buffer]>;
   readonly #dropCid: Statement<[number, Buffer]>;
   readonly #findCid: Statement<[number], Pick<StripeRow, 'shards'>>;
+  /** Filled by reads, which run between batches, and so holds nothing that may be undone. In order of last use. */
+  readonly #cache = new Map<StripeId, Stripe>();
+  /** Live stripes that this batch registered: the other objects of a pack need not look. */
+  readonly #registered = new Set<StripeId>();
+  #unmarked: StripeId[] = [];
 
-  constructor(parts: { db: Database; names: NameTable; tally: Tally; clock: Clock }) {
+  constructor(parts: {
+    db: Database;
+    names: NameTable;
+    tally: Tally;
+    clock: Clock;
+    changes: ChangeLog;
+    references: StripeReferences;
+  }) {
     const { db } = parts;
     this.#names = parts.names;
     this.#tally = parts.tally;
     this.#clock = parts.clock;
-    this.#find = db.prepare('SELECT * FROM stripes WHERE id = +?');
+    this.#changes = parts.changes;
+    this.#references = parts.references;
+    const select = `SELECT ${stripeColumns} FROM stripes`;
+    this.#find = db.prepare(`${select} WHERE id = +?`);
     this.#findState = db.prepare('SELECT freed_ms FROM stripes WHERE id = +?');
-    this.#insert = db.prepare('INSERT INTO stripes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING');
+    this.#insert = db.prepare(`
+      INSERT INTO stripes (${stripeColumns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`);
     this.#place = db.prepare('UPDATE stripes SET shards = ?, placed_count = ? WHERE id = +?');
     this.#free = db.prepare(`
       UPDATE stripes SET freed_ms = ?
       WHERE id = +? AND freed_ms IS NULL AND NOT EXISTS (SELECT 1 FROM stripe_refs WHERE stripe_id = stripes.id)
-      RETURNING placed_count < shard_count AS degraded`);
+      RETURNING placed_count < shard_count AS degraded, profile, stored_bytes`);
     this.#delete = db.prepare('DELETE FROM stripes WHERE id = +?');
     this.#listDegraded = db.prepare(`
-      SELECT * FROM stripes INDEXED BY stripes_degraded WHERE placed_count < shard_count AND freed_ms IS NULL
+      ${select} INDEXED BY stripes_degraded WHERE placed_count < shard_count AND freed_ms IS NULL
       ORDER BY m - shard_count + placed_count LIMIT +?`);
     this.#listFreed = db.prepare(`
-      SELECT * FROM stripes INDEXED BY stripes_freed WHERE freed_ms < +? ORDER BY freed_ms LIMIT +?`);
-    this.#addRef = db.prepare('INSERT INTO stripe_refs VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET uses = uses + 1');
-    this.#dropRef = db.prepare('DELETE FROM stripe_refs WHERE stripe_id = +? AND owner_id = +?');
-    this.#dropUse = db.prepare(`
-      UPDATE stripe_refs SET uses = uses - 1 WHERE stripe_id = +? AND owner_id = +? RETURNING uses`);
+      ${select} INDEXED BY stripes_freed WHERE freed_ms < +? ORDER BY freed_ms LIMIT +?`);
+    this.#listSparse = db.prepare(`
+      ${select} INDEXED BY stripes_sparse WHERE ${isSparseStripe} ORDER BY ${wasteOfStripe} DESC LIMIT +?`);
     this.#addCid = db.prepare('INSERT INTO shard_cids VALUES (?, ?) ON CONFLICT DO NOTHING');
     this.#dropCid = db.prepare('DELETE FROM shard_cids WHERE cid_head = +? AND stripe_id = +?');
     this.#findCid = db.prepare(`
       SELECT shards FROM shard_cids JOIN stripes ON stripes.id = shard_cids.stripe_id WHERE cid_head = +?`);
   }
 
-  /** @throws Failure `stripe-missing` when an extent lies in a stripe that is neither in `stripes` nor live */
-  requireLive(extents: readonly Extent[], stripes: readonly NewStripe[]): void {
-    const missing = new Set(stripesOf(extents));
-    for (const stripe of stripes) missing.delete(stripe.id);
-    for (const stripeId of missing) {
+  /** @throws Failure `stripe-missing` when one of `ids` is neither in `stripes` nor live */
+  requireLive(ids: Iterable<StripeId>, stripes: readonly NewStripe[]): void {
+    for (const stripeId of ids) {
+      if (stripes.some(({ id }) => id === stripeId)) continue;
       if (this.#findState.get(encodeStripeId(stripeId))?.freed_ms !== null) {
         throw new Failure('stripe-missing', { stripeId });
       }
@@ -84,40 +92,63 @@ export class StripeTable {
   }
 
   /**
-   * Registers new stripes, and lets the row `ownerId` (of a version or an upload) refer to all stripes that the
-   * extents lie in. A new stripe in which no extent lies starts as freed, so that it is collected.
+   * Registers new stripes, and lets the row `ownerId` refer to all stripes of `referred`. A new stripe that is not among
+   * them starts as freed, so that it is collected.
    *
    * @throws Failure `stripe-missing` when a new stripe was registered before, along with another object in it, and
    *   freed
    */
-  register(stripes: readonly NewStripe[], extents: readonly Extent[], ownerId: number): void {
-    const referred = stripesOf(extents);
-    for (const stripe of stripes) this.#insertStripe(stripe, referred.has(stripe.id) ? null : this.#clock.now());
-    for (const id of referred) this.#addRef.run(encodeStripeId(id), ownerId);
+  register(stripes: readonly NewStripe[], referred: StripeBytes, ownerId: number): void {
+    const counted = new Set<StripeId>();
+    for (const stripe of stripes) {
+      const bytes = referred.get(stripe.id);
+      if (this.#insertStripe(stripe, bytes)) counted.add(stripe.id);
+    }
+    for (const [id, bytes] of referred) {
+      this.#references.add(encodeStripeId(id), id, ownerId, bytes, counted.has(id));
+    }
   }
 
-  /** A version is gone, with all its references. */
-  releaseVersion(ownerId: number, extents: Buffer | null): void {
-    for (const id of stripesOfExtents(extents)) {
-      this.#dropRef.run(id, ownerId);
-      this.#freeUnreferenced(id);
+  /** Registers new stripes as live before anything refers to them. @throws Failure `stripe-missing` as `register` */
+  registerLive(stripes: readonly NewStripe[]): void {
+    for (const stripe of stripes) this.#insertStripe(stripe, 0);
+  }
+
+  /** A version or a system object is gone, with all its references. */
+  release(ownerId: number, spans: Buffer | null): void {
+    for (const id of stripeBytesOfBlob(spans).keys()) {
+      const stripe = encodeStripeId(id);
+      this.#references.drop(stripe, id, ownerId);
+      this.freeUnreferenced(id, stripe);
     }
   }
 
   /** One part of an upload is gone; others of it may lie in the same stripes. */
-  releasePart(ownerId: number, extents: Buffer | null): void {
-    for (const id of stripesOfExtents(extents)) {
-      if (this.#dropUse.get(id, ownerId)?.uses !== 0) continue;
-      this.#dropRef.run(id, ownerId);
-      this.#freeUnreferenced(id);
+  releasePart(ownerId: number, spans: Buffer | null): void {
+    for (const [id, bytes] of stripeBytesOfBlob(spans)) {
+      const stripe = encodeStripeId(id);
+      this.#references.dropUse(stripe, id, ownerId, bytes);
+      this.freeUnreferenced(id, stripe);
     }
+  }
+
+  /** Frees a live stripe to which nothing refers; does nothing to any other. */
+  freeUnreferenced(id: StripeId, stripe: Buffer = encodeStripeId(id)): void {
+    const freed = this.#free.get(this.#clock.now(), stripe);
+    if (!freed) return;
+    this.#registered.delete(id);
+    this.#tally.add('liveStripes', -1);
+    this.#tally.add('freedStripes', 1);
+    this.#tally.add('storedBytes', -freed.stored_bytes);
+    if (freed.degraded) this.#tally.add('degradedStripes', -1);
+    this.#noteChange(id, freed.profile);
   }
 
   find(ids: readonly StripeId[]): Map<StripeId, Stripe> {
     const found = new Map<StripeId, Stripe>();
     for (const id of ids) {
-      const row = this.#find.get(Buffer.from(id, 'hex'));
-      if (row) found.set(id, this.#toStripe(row, id));
+      const stripe = this.#findCached(id);
+      if (stripe) found.set(id, stripe);
     }
     return found;
   }
@@ -135,14 +166,24 @@ export class StripeTable {
     const wasDegraded = row.placed_count < row.shard_count;
     const isDegraded = shards.length < row.shard_count;
     if (row.freed_ms === null && wasDegraded && !isDegraded) this.#tally.add('degradedStripes', -1);
+    this.#cache.delete(stripeId);
+    this.#noteChange(stripeId, row.profile);
   }
 
   listDegraded(limit: number): Stripe[] {
-    return this.#listDegraded.all(limit).map((row) => this.#toStripe(row));
+    return this.#listDegraded.all(limit).map((row) => toStripe(row, this.#names));
   }
 
   listFreed(beforeMs: number, limit: number): Stripe[] {
-    return this.#listFreed.all(beforeMs, limit).map((row) => this.#toStripe(row));
+    return this.#listFreed.all(beforeMs, limit).map((row) => toStripe(row, this.#names));
+  }
+
+  listSparse(limit: number): SparseStripe[] {
+    return this.#listSparse.all(limit).map((row) => ({
+      stripe: toStripe(row, this.#names),
+      storedBytes: row.stored_bytes,
+      liveBytes: row.live_bytes,
+    }));
   }
 
   knownShards(cids: readonly ShardCid[]): Set<ShardCid> {
@@ -161,49 +202,78 @@ export class StripeTable {
   forget(id: StripeId): void {
     const row = this.#find.get(Buffer.from(id, 'hex'));
     if (!row || row.freed_ms === null) return;
+    this.#references.settle(id);
     for (const head of headsOfShards(row.shards)) this.#dropCid.run(head, row.id);
     this.#delete.run(row.id);
     this.#tally.add('freedStripes', -1);
+    this.#cache.delete(id);
+    this.#noteChange(id, row.profile);
   }
 
-  #insertStripe(stripe: NewStripe, freedMs: number | null): void {
+  mark(): void {
+    this.#unmarked = [];
+  }
+
+  rewind(): void {
+    for (const id of this.#unmarked) this.#registered.delete(id);
+    this.#unmarked = [];
+  }
+
+  /** The batch is over. */
+  reset(): void {
+    this.#registered.clear();
+    this.#unmarked = [];
+  }
+
+  /** Forgets what is in memory; after rows were replaced by an import. */
+  reload(): void {
+    this.reset();
+    this.#cache.clear();
+  }
+
+  /** Returns whether there is a new row, which then counts `bytes` as live already. */
+  #insertStripe(stripe: NewStripe, bytes: number | undefined): boolean {
+    if (this.#registered.has(stripe.id)) return false;
     const id = encodeStripeId(stripe.id);
-    const { k, m, blockBytes, dataBytes, shardCount, shards } = stripe;
     const profile = this.#names.numberOf(stripe.profileName);
-    const placed = encodeShards(shards, this.#names);
-    const row: NewStripeRow = [id, profile, k, m, blockBytes, dataBytes, shardCount, shards.length, freedMs, placed];
-    if (this.#insert.run(...row).changes === 0) {
+    const shards = encodeShards(stripe.shards, this.#names);
+    const isLive = bytes !== undefined;
+    const row = { profile, live_bytes: bytes ?? 0, freed_ms: isLive ? null : this.#clock.now(), shards };
+    if (this.#insert.run(...stripeValues(id, stripe, row)).changes === 0) {
       if (this.#findState.get(id)?.freed_ms !== null) throw new Failure('stripe-missing', { stripeId: stripe.id });
-      return;
+      return false;
     }
-    for (const head of headsOfShards(placed)) this.#addCid.run(head, id);
-    this.#tally.add(freedMs === null ? 'liveStripes' : 'freedStripes', 1);
-    if (freedMs === null && shards.length < shardCount) this.#tally.add('degradedStripes', 1);
+    for (const head of headsOfShards(shards)) this.#addCid.run(head, id);
+    this.#noteChange(stripe.id, profile);
+    if (!isLive) {
+      this.#tally.add('freedStripes', 1);
+      return true;
+    }
+    this.#registered.add(stripe.id);
+    this.#unmarked.push(stripe.id);
+    this.#tally.add('liveStripes', 1);
+    this.#tally.add('storedBytes', stripe.storedBytes);
+    this.#tally.add('neededBytes', neededBytesOf(row.live_bytes, stripe));
+    if (stripe.shards.length < stripe.shardCount) this.#tally.add('degradedStripes', 1);
+    return true;
   }
 
-  #freeUnreferenced(id: Buffer): void {
-    const freed = this.#free.get(this.#clock.now(), id);
-    if (!freed) return;
-    this.#tally.add('liveStripes', -1);
-    this.#tally.add('freedStripes', 1);
-    if (freed.degraded) this.#tally.add('degradedStripes', -1);
+  #findCached(id: StripeId): Stripe | undefined {
+    let stripe = this.#cache.get(id);
+    if (stripe) {
+      this.#cache.delete(id);
+    } else {
+      const row = this.#find.get(Buffer.from(id, 'hex'));
+      if (!row) return undefined;
+      stripe = toStripe(row, this.#names, id);
+      if (this.#cache.size >= maxCached) this.#cache.delete(this.#cache.keys().next().value!);
+    }
+    this.#cache.set(id, stripe);
+    return stripe;
   }
 
-  #toStripe(row: StripeRow, id: StripeId = decodeStripeId(row.id)): Stripe {
-    return {
-      id,
-      profileName: this.#names.nameOf(row.profile),
-      k: row.k,
-      m: row.m,
-      blockBytes: row.block_bytes,
-      dataBytes: row.data_bytes,
-      shards: decodeShards(row.shards, this.#names),
-    };
+  /** System objects are what the changes are written to, and so are not among them. */
+  #noteChange(id: StripeId, profile: number): void {
+    if (profile !== systemProfileNumber) this.#changes.add('stripe', id);
   }
-}
-
-function stripesOf(extents: readonly Extent[]): Set<StripeId> {
-  const ids = new Set<StripeId>();
-  for (const extent of extents) ids.add(extent.stripeId);
-  return ids;
 }

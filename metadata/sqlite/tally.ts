@@ -2,10 +2,14 @@ import type { Database, Statement } from 'better-sqlite3';
 import type { Clock } from '../../core/clock.ts';
 import type { Usage } from '../metadata-store.ts';
 
-interface Figures extends Usage {
-  /** The last number that was drawn. */
+interface Saved extends Usage {
   readonly lastNumber: number;
 }
+
+type Figures = { -readonly [F in keyof Usage]: Usage[F] };
+
+/** How far numbers skip ahead at a start, in microseconds. */
+const skippedNumbers = 60_000_000;
 
 /**
  * The sequence from which rows draw their numbers, and running totals, so that no count ever scans a table.
@@ -13,40 +17,58 @@ interface Figures extends Usage {
  */
 export class Tally {
   readonly #clock: Clock;
-  readonly #load: Statement<[], Figures>;
-  readonly #update: Statement<[number, number, number, number, number, number]>;
-  #now: { -readonly [F in keyof Figures]: Figures[F] };
-  #saved: Figures;
+  readonly #load: Statement<[], Saved>;
+  readonly #update: Statement<[number, number, number, number, number, number, number, number]>;
+  #lastNumber = 0;
+  /** The highest number that a row got, or may have got. */
+  #usedNumber = 0;
+  #savedNumber = 0;
+  #now: Figures;
   #marked: Figures;
+  #isChanged = false;
 
   constructor(parts: { db: Database; clock: Clock }) {
     this.#clock = parts.clock;
     this.#load = parts.db.prepare(`
       SELECT last_number AS lastNumber, buckets, versions, live_stripes AS liveStripes, freed_stripes AS freedStripes,
-        degraded_stripes AS degradedStripes
+        degraded_stripes AS degradedStripes, stored_bytes AS storedBytes, needed_bytes AS neededBytes
       FROM tally`);
     this.#update = parts.db.prepare(`
       UPDATE tally
-      SET last_number = ?, buckets = ?, versions = ?, live_stripes = ?, freed_stripes = ?, degraded_stripes = ?`);
-    this.#saved = this.#load.get()!;
-    this.#marked = this.#saved;
-    this.#now = { ...this.#saved };
+      SET last_number = ?, buckets = ?, versions = ?, live_stripes = ?, freed_stripes = ?, degraded_stripes = ?,
+        stored_bytes = ?, needed_bytes = ?`);
+    this.#now = this.#read();
+    this.#marked = { ...this.#now };
+    // Numbers that were drawn and not saved before the last crash must stay behind, also when the clock was set back since.
+    if (this.#savedNumber > 0) this.#lastNumber += skippedNumbers;
   }
 
   /** Microseconds since the epoch, or one more than the last: always rising, also when the clock is set back. */
   drawNumber(): number {
-    const number = Math.max(Math.floor(this.#clock.now() * 1000), this.#now.lastNumber + 1);
-    this.#now.lastNumber = number;
+    this.#lastNumber = Math.max(Math.floor(this.#clock.now() * 1000), this.#lastNumber + 1);
+    return this.#lastNumber;
+  }
+
+  /** The last number that was drawn or used. */
+  get lastNumber(): number {
+    return this.#lastNumber;
+  }
+
+  /** Says that a row has this number, so that it is saved and never drawn again. Only inside a write verb. */
+  useNumber(number: number): number {
+    if (number > this.#usedNumber) this.#usedNumber = number;
+    if (number > this.#lastNumber) this.#lastNumber = number;
     return number;
   }
 
   add(figure: keyof Usage, change: number): void {
+    if (change === 0) return;
     this.#now[figure] += change;
+    this.#isChanged = true;
   }
 
   usage(): Usage {
-    const { lastNumber: _, ...usage } = this.#now;
-    return usage;
+    return { ...this.#now };
   }
 
   mark(): void {
@@ -57,17 +79,36 @@ export class Tally {
     this.#now = { ...this.#marked };
   }
 
+  /** A batch in which all verbs refused costs no write, though numbers were drawn for it. */
   save(): void {
+    if (!this.#isChanged && this.#usedNumber <= this.#savedNumber) return;
     const now = this.#now;
-    // Every change draws a number or moves a total; a batch in which all verbs refused must not cost a write.
-    const isSame = (Object.keys(now) as (keyof Figures)[]).every((figure) => now[figure] === this.#saved[figure]);
-    if (isSame) return;
-    this.#update.run(now.lastNumber, now.buckets, now.versions, now.liveStripes, now.freedStripes, now.degradedStripes);
-    this.#saved = { ...now };
+    this.#update.run(
+      this.#lastNumber,
+      now.buckets,
+      now.versions,
+      now.liveStripes,
+      now.freedStripes,
+      now.degradedStripes,
+      now.storedBytes,
+      now.neededBytes,
+    );
+    this.#savedNumber = this.#lastNumber;
+    this.#isChanged = false;
   }
 
   reload(): void {
-    this.#saved = this.#load.get()!;
-    this.#now = { ...this.#saved };
+    this.#now = this.#read();
+    this.#marked = { ...this.#now };
+    this.#isChanged = false;
+  }
+
+  #read(): Figures {
+    const { lastNumber, ...figures } = this.#load.get()!;
+    this.#savedNumber = lastNumber;
+    this.#usedNumber = lastNumber;
+    // Writers hold numbers that were drawn and not saved: those must not be drawn again when a batch fails.
+    this.#lastNumber = Math.max(this.#lastNumber, lastNumber);
+    return figures;
   }
 }

@@ -1,29 +1,20 @@
 import type { Database, Statement } from 'better-sqlite3';
 import type { Clock } from '../../core/clock.ts';
 import { Failure } from '../../core/failure.ts';
-import type { Bucket, ObjectVersion, Part, PartSummary, Upload } from '../../core/model.ts';
+import type { Bucket, ObjectVersion, Upload } from '../../core/model.ts';
 import type { CompleteUpload, Completion, PartPage, PutPart } from '../metadata-store.ts';
 import type { BucketTable } from './bucket-table.ts';
-import { decodeExtents, encodeExtents } from './extent-codec.ts';
+import { type ChangeLog, partKey } from './change-log.ts';
 import type { NameTable } from './name-table.ts';
+import { type PartRow, partColumns, toPart, toSummary } from './part-row.ts';
+import { encodeSpans, stripeBytesOf } from './span-codec.ts';
 import type { StripeTable } from './stripe-table.ts';
 import type { Tally } from './tally.ts';
 import { toUpload, type UploadRow, uploadColumns } from './upload-row.ts';
-import { decodeChecksum, encodeAttributes, encodeChecksumKind, toObject } from './version-row.ts';
+import { encodeAttributes, encodeChecksumKind, toObject } from './version-row.ts';
 import type { VersionTable } from './version-table.ts';
 import type { VersionVerbs } from './version-verbs.ts';
 
-interface PartRow {
-  readonly part_number: number;
-  readonly modified_ms: number;
-  readonly size_bytes: number;
-  readonly etag: string;
-  readonly checksum_kind: number | null;
-  readonly checksum_value: string | null;
-  readonly extents: Buffer | null;
-}
-
-const partColumns = 'part_number, modified_ms, size_bytes, etag, checksum_kind, checksum_value, extents';
 /** S3 numbers parts from 1 to 10,000: more rows than that there cannot be. */
 const allParts = 10_000;
 const maxForgottenAtOnce = 1000;
@@ -36,6 +27,7 @@ export class UploadVerbs {
   readonly #names: NameTable;
   readonly #tally: Tally;
   readonly #clock: Clock;
+  readonly #changes: ChangeLog;
   readonly #buckets: BucketTable;
   readonly #stripes: StripeTable;
   readonly #versions: VersionTable;
@@ -45,17 +37,18 @@ export class UploadVerbs {
   readonly #insert: Statement<(string | number | null)[]>;
   readonly #complete: Statement<[number, string, number]>;
   readonly #delete: Statement<[number]>;
-  readonly #forget: Statement<[number]>;
+  readonly #forget: Statement<[number], { id: number }>;
   readonly #findPart: Statement<[number, number], PartRow>;
   readonly #listParts: Statement<[number, number, number], PartRow>;
   readonly #putPart: Statement<(string | number | Buffer | null)[]>;
-  readonly #deleteParts: Statement<[number]>;
+  readonly #deleteParts: Statement<[number], { part_number: number }>;
 
   constructor(parts: {
     db: Database;
     names: NameTable;
     tally: Tally;
     clock: Clock;
+    changes: ChangeLog;
     buckets: BucketTable;
     stripes: StripeTable;
     versions: VersionTable;
@@ -65,6 +58,7 @@ export class UploadVerbs {
     this.#names = parts.names;
     this.#tally = parts.tally;
     this.#clock = parts.clock;
+    this.#changes = parts.changes;
     this.#buckets = parts.buckets;
     this.#stripes = parts.stripes;
     this.#versions = parts.versions;
@@ -77,18 +71,22 @@ export class UploadVerbs {
     this.#complete = db.prepare('UPDATE uploads SET completed_ms = ?, completion = ? WHERE id = +?');
     this.#delete = db.prepare('DELETE FROM uploads WHERE id = +?');
     this.#forget = db.prepare(`
-      DELETE FROM uploads INDEXED BY uploads_completed WHERE completed_ms < +? LIMIT ${maxForgottenAtOnce}`);
+      DELETE FROM uploads INDEXED BY uploads_completed WHERE completed_ms < +?
+      RETURNING id LIMIT ${maxForgottenAtOnce}`);
     this.#findPart = db.prepare(`SELECT ${partColumns} FROM parts WHERE upload = +? AND part_number = +?`);
     this.#listParts = db.prepare(`
       SELECT ${partColumns} FROM parts WHERE upload = +? AND part_number > +? ORDER BY part_number LIMIT +?`);
-    this.#putPart = db.prepare(`INSERT OR REPLACE INTO parts (upload, ${partColumns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`);
-    this.#deleteParts = db.prepare('DELETE FROM parts WHERE upload = +?');
+    this.#putPart = db.prepare(
+      `INSERT OR REPLACE INTO parts (upload, ${partColumns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    );
+    this.#deleteParts = db.prepare('DELETE FROM parts WHERE upload = +? RETURNING part_number');
   }
 
   create(upload: Upload): void {
     const bucket = this.#buckets.require(upload.bucket);
+    const id = this.#tally.useNumber(this.#tally.drawNumber());
     this.#insert.run(
-      this.#tally.drawNumber(),
+      id,
       upload.uploadId,
       bucket.id,
       upload.key,
@@ -100,6 +98,7 @@ export class UploadVerbs {
       upload.checksumAlgorithm ?? null,
       upload.checksumType ?? null,
     );
+    this.#changes.add('upload', id);
   }
 
   find(bucketName: string, key: string, uploadId: string): Upload | undefined {
@@ -108,22 +107,25 @@ export class UploadVerbs {
     return row?.completed_ms === null ? toUpload(row, bucket.name, this.#names) : undefined;
   }
 
-  putPart({ bucket: bucketName, key, uploadId, part, stripes }: PutPart): void {
+  putPart({ bucket: bucketName, key, uploadId, number, part, stripes }: PutPart): void {
     const { upload } = this.#requireOpen(bucketName, key, uploadId);
-    this.#stripes.requireLive(part.extents, stripes);
+    const referred = stripeBytesOf(part.spans);
+    this.#stripes.requireLive(referred.keys(), stripes);
     const replaced = this.#findPart.get(upload.id, part.partNumber);
-    this.#stripes.register(stripes, part.extents, upload.id);
+    this.#stripes.register(stripes, referred, upload.id);
     this.#putPart.run(
       upload.id,
       part.partNumber,
+      this.#tally.useNumber(number),
       part.modifiedAtMs,
       part.sizeBytes,
       part.etag,
       encodeChecksumKind(part.checksum, this.#names),
       part.checksum?.value ?? null,
-      encodeExtents(part.extents) ?? null,
+      encodeSpans(part.spans) ?? null,
     );
-    if (replaced) this.#stripes.releasePart(upload.id, replaced.extents);
+    this.#changes.add('part', partKey(upload.id, part.partNumber));
+    if (replaced) this.#stripes.releasePart(upload.id, replaced.spans);
   }
 
   listParts(bucketName: string, key: string, uploadId: string, after = 0, limit = allParts): PartPage {
@@ -131,7 +133,7 @@ export class UploadVerbs {
     const rows = limit === 0 ? [] : this.#listParts.all(upload.id, after, limit + 1);
     return {
       upload: toUpload(upload, bucket.name, this.#names),
-      parts: rows.slice(0, limit).map((row) => this.#toPart(row)),
+      parts: rows.slice(0, limit).map((row) => toPart(row, this.#names)),
       isTruncated: rows.length > limit,
     };
   }
@@ -145,21 +147,21 @@ export class UploadVerbs {
 
     const { ownerId, attributes } = toUpload(upload, bucket.name, this.#names);
     const sizeBytes = chosen.reduce((total, row) => total + row.size_bytes, 0);
-    const extents = Buffer.concat(chosen.flatMap((row) => row.extents ?? []));
+    const spans = Buffer.concat(chosen.flatMap((row) => row.spans ?? []));
     const content = { sizeBytes, etag, ...(checksum && { checksum }) };
     const parts = chosen.map(toSummary);
     const versionId = this.#versionVerbs.addObject(
       bucket,
       latest,
-      upload.id,
-      { key, ownerId, modifiedAtMs, content, attributes, parts },
-      extents.length === 0 ? null : extents,
+      { key, number: upload.id, ownerId, modifiedAtMs, content, attributes, parts },
+      spans.length === 0 ? null : spans,
     );
-    for (const row of dropped) this.#stripes.releasePart(upload.id, row.extents);
-    this.#deleteParts.run(upload.id);
+    for (const row of dropped) this.#stripes.releasePart(upload.id, row.spans);
+    this.#dropParts(upload.id);
     const partTags = request.parts.map(({ partNumber, etag }) => ({ partNumber, etag }));
     const completion: Completion = { etag, versionId, ...(checksum && { checksum }), parts: partTags };
     this.#complete.run(this.#clock.now(), JSON.stringify(completion), upload.id);
+    this.#changes.add('upload', upload.id);
     const row = this.#versions.findLatest(bucket, key)!;
     return toObject(row, key, this.#names);
   }
@@ -179,7 +181,9 @@ export class UploadVerbs {
 
   /** Drops some completions from before then. Returns whether there may be more, so that a commit stays short. */
   forgetCompletions(beforeMs: number): boolean {
-    return this.#forget.run(beforeMs).changes === maxForgottenAtOnce;
+    const forgotten = this.#forget.all(beforeMs);
+    for (const { id } of forgotten) this.#changes.add('upload', id);
+    return forgotten.length === maxForgottenAtOnce;
   }
 
   #findRow(bucket: Bucket, key: string, uploadId: string): UploadRow | undefined {
@@ -208,25 +212,15 @@ export class UploadVerbs {
   }
 
   #abort(id: number): void {
-    for (const row of this.#listParts.all(id, 0, allParts)) this.#stripes.releasePart(id, row.extents);
-    this.#deleteParts.run(id);
+    for (const row of this.#listParts.all(id, 0, allParts)) this.#stripes.releasePart(id, row.spans);
+    this.#dropParts(id);
     this.#delete.run(id);
+    this.#changes.add('upload', id);
   }
 
-  #toPart(row: PartRow): Part {
-    const checksum = decodeChecksum(row.checksum_kind, row.checksum_value, this.#names);
-    return {
-      partNumber: row.part_number,
-      modifiedAtMs: row.modified_ms,
-      sizeBytes: row.size_bytes,
-      etag: row.etag,
-      ...(checksum && { checksum }),
-      extents: row.extents === null ? [] : decodeExtents(row.extents),
-    };
+  #dropParts(uploadId: number): void {
+    for (const { part_number } of this.#deleteParts.all(uploadId)) {
+      this.#changes.add('part', partKey(uploadId, part_number));
+    }
   }
-}
-
-function toSummary(row: PartRow): PartSummary {
-  const summary = { partNumber: row.part_number, sizeBytes: row.size_bytes };
-  return row.checksum_value === null ? summary : { ...summary, checksum: row.checksum_value };
 }

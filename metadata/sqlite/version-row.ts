@@ -2,15 +2,15 @@ import type {
   Checksum,
   ChecksumAlgorithm,
   ChecksumType,
-  Extent,
   ObjectAttributes,
   ObjectVersion,
   PartSummary,
+  SealedSpan,
   Version,
 } from '../../core/model.ts';
 import type { ListedChecksum } from '../metadata-store.ts';
-import { decodeExtents } from './extent-codec.ts';
 import type { NameTable } from './name-table.ts';
+import { decodeSpans } from './span-codec.ts';
 import { nullVersionId } from './version-id.ts';
 
 /** A row of `versions` without its bucket and key, which whoever looks for it knows. */
@@ -29,12 +29,12 @@ export interface VersionRow {
   readonly checksum_value: string | null;
   readonly attributes: string | null;
   readonly parts: string | null;
-  readonly extents: Buffer | null;
+  readonly spans: Buffer | null;
 }
 
 export const versionColumns =
   'id, seq, version_id, is_latest, is_marker, owner, modified_ms, size_bytes, etag, storage_class, checksum_kind, ' +
-  'checksum_value, attributes, parts, extents';
+  'checksum_value, attributes, parts, spans';
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
@@ -58,7 +58,7 @@ export function toMarker(
 }
 
 export function toObject(row: VersionRow, key: string, names: NameTable): ObjectVersion {
-  let extents: readonly Extent[] | undefined;
+  let spans: readonly SealedSpan[] | undefined;
   let parts: readonly PartSummary[] | undefined;
   const object: Mutable<ObjectVersion> = {
     kind: 'object',
@@ -71,9 +71,9 @@ export function toObject(row: VersionRow, key: string, names: NameTable): Object
     sizeBytes: row.size_bytes,
     etag: row.etag,
     // A 5 TiB object has megabytes of extents, and a HEAD looks at none of them.
-    get extents() {
-      extents ??= row.extents === null ? [] : decodeExtents(row.extents);
-      return extents;
+    get spans() {
+      spans ??= decodeSpans(row.spans);
+      return spans;
     },
     get parts() {
       parts ??= decodeParts(row.parts);
@@ -126,7 +126,7 @@ export function encodeParts(parts: readonly PartSummary[]): string | null {
   );
 }
 
-function decodeParts(json: string | null): readonly PartSummary[] {
+export function decodeParts(json: string | null): readonly PartSummary[] {
   if (json === null) return [];
   return (JSON.parse(json) as PackedPart[]).map(([partNumber, sizeBytes, checksum]) =>
     checksum === undefined ? { partNumber, sizeBytes } : { partNumber, sizeBytes, checksum },

@@ -1,12 +1,16 @@
 import type { Database, Statement } from 'better-sqlite3';
 import type { Bucket, VersionId } from '../../core/model.ts';
+import type { ChangeLog } from './change-log.ts';
 import type { StripeTable } from './stripe-table.ts';
 import type { Tally } from './tally.ts';
-import { nullVersionId, seqOfVersionId } from './version-id.ts';
+import { nullVersionId, numberOfVersionId } from './version-id.ts';
 import { type VersionRow, versionColumns } from './version-row.ts';
 
 /** A row to be added as the latest version of its key. */
 export type NewVersionRow = Omit<VersionRow, 'is_latest'> & { readonly bucketId: number; readonly key: string };
+
+/** A row with the bucket and the key that it belongs to. */
+export type StoredVersionRow = VersionRow & { readonly bucket_id: number; readonly key: string };
 
 /**
  * The rows of `versions`, where a key's latest version is the one with the highest `seq`. Adding and removing keeps
@@ -15,23 +19,25 @@ export type NewVersionRow = Omit<VersionRow, 'is_latest'> & { readonly bucketId:
 export class VersionTable {
   readonly #tally: Tally;
   readonly #stripes: StripeTable;
+  readonly #changes: ChangeLog;
   readonly #findLatest: Statement<[number, string], VersionRow>;
-  readonly #findSeq: Statement<[number, string, number], VersionRow>;
+  readonly #findNumber: Statement<[number], StoredVersionRow>;
   readonly #findBuriedNull: Statement<[number, string], VersionRow>;
   readonly #insert: Statement<(string | number | Buffer | null)[]>;
   readonly #delete: Statement<[number]>;
   readonly #setLatest: Statement<[number, number]>;
   readonly #setAttributes: Statement<[string | null, number]>;
 
-  constructor(parts: { db: Database; tally: Tally; stripes: StripeTable }) {
+  constructor(parts: { db: Database; tally: Tally; stripes: StripeTable; changes: ChangeLog }) {
     const { db } = parts;
     this.#tally = parts.tally;
     this.#stripes = parts.stripes;
+    this.#changes = parts.changes;
     // `+?` keeps SQLite from planning anew at each call: see docs/metadata-schema.md.
     const select = (index: string, condition: string) => `
       SELECT ${versionColumns} FROM versions INDEXED BY ${index} WHERE bucket_id = +? AND key = +? ${condition}`;
     this.#findLatest = db.prepare(select('versions_by_key', 'ORDER BY seq DESC LIMIT 1'));
-    this.#findSeq = db.prepare(select('versions_by_key', 'AND seq = +?'));
+    this.#findNumber = db.prepare(`SELECT bucket_id, key, ${versionColumns} FROM versions WHERE id = +?`);
     this.#findBuriedNull = db.prepare(select('versions_buried_null', 'AND is_latest = 0 AND version_id IS NULL'));
     this.#insert = db.prepare(`
       INSERT INTO versions (bucket_id, key, ${versionColumns}) VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
@@ -46,10 +52,14 @@ export class VersionTable {
 
   find(bucket: Bucket, key: string, versionId: VersionId): VersionRow | undefined {
     if (versionId === nullVersionId) return this.#findNull(bucket, key, this.findLatest(bucket, key));
-    const seq = seqOfVersionId(versionId);
-    if (seq === undefined) return undefined;
-    const row = this.#findSeq.get(bucket.id, key, seq);
-    return row?.version_id === versionId ? row : undefined;
+    const number = numberOfVersionId(versionId);
+    const row = number === undefined ? undefined : this.#findNumber.get(number);
+    return row?.version_id === versionId && row.bucket_id === bucket.id && row.key === key ? row : undefined;
+  }
+
+  /** By the number of its row. */
+  findNumber(id: number): StoredVersionRow | undefined {
+    return this.#findNumber.get(id);
   }
 
   /**
@@ -80,9 +90,10 @@ export class VersionTable {
       row.checksum_value,
       row.attributes,
       row.parts,
-      row.extents,
+      row.spans,
     );
     this.#tally.add('versions', 1);
+    this.#changes.add('version', row.id);
   }
 
   /** Removes a version for good; if it was the latest, the next one is now. */
@@ -94,6 +105,7 @@ export class VersionTable {
 
   setAttributes(row: VersionRow, attributes: string | null): void {
     this.#setAttributes.run(attributes, row.id);
+    this.#changes.add('version', row.id);
   }
 
   #findNull(bucket: Bucket, key: string, latest: VersionRow | undefined): VersionRow | undefined {
@@ -103,7 +115,8 @@ export class VersionTable {
 
   #remove(row: VersionRow): void {
     this.#delete.run(row.id);
-    this.#stripes.releaseVersion(row.id, row.extents);
+    this.#stripes.release(row.id, row.spans);
     this.#tally.add('versions', -1);
+    this.#changes.add('version', row.id);
   }
 }

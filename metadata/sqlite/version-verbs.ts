@@ -2,8 +2,8 @@ import { Failure } from '../../core/failure.ts';
 import type { Bucket, ObjectVersion, StoredContent, Version, VersionId, WriteCondition } from '../../core/model.ts';
 import type { DeleteOutcome, DeleteVersion, PutVersion } from '../metadata-store.ts';
 import type { BucketTable } from './bucket-table.ts';
-import { encodeExtents } from './extent-codec.ts';
 import type { NameTable } from './name-table.ts';
+import { encodeSpans, stripeBytesOf } from './span-codec.ts';
 import type { StripeTable } from './stripe-table.ts';
 import type { Tally } from './tally.ts';
 import { makeVersionId, nullVersionId } from './version-id.ts';
@@ -20,7 +20,7 @@ import type { VersionTable } from './version-table.ts';
 
 /** What a new object version consists of, its stripes aside. */
 export type NewObject = Omit<PutVersion, 'bucket' | 'stripes' | 'condition' | 'content'> & {
-  readonly content: Omit<StoredContent, 'extents'>;
+  readonly content: Omit<StoredContent, 'spans'>;
 };
 
 /** Object versions and delete markers, by the rules of S3 versioning. Writes run inside the write queue. */
@@ -50,10 +50,10 @@ export class VersionVerbs {
     const { key, content, attributes } = request;
     const latest = this.#versions.findLatest(bucket, key);
     this.requireCondition(bucket, key, latest, request.condition);
-    this.#stripes.requireLive(content.extents, request.stripes);
-    const id = this.#tally.drawNumber();
-    this.#stripes.register(request.stripes, content.extents, id);
-    const versionId = this.addObject(bucket, latest, id, request, encodeExtents(content.extents) ?? null);
+    const referred = stripeBytesOf(content.spans);
+    this.#stripes.requireLive(referred.keys(), request.stripes);
+    this.#stripes.register(request.stripes, referred, this.#tally.useNumber(request.number));
+    const versionId = this.addObject(bucket, latest, request, encodeSpans(content.spans) ?? null);
     return {
       kind: 'object',
       key,
@@ -68,25 +68,18 @@ export class VersionVerbs {
   }
 
   /**
-   * Adds the row of an object version, in place of what it replaces. Row `id` must refer to the stripes of `extents`
-   * already, so that stripes that it shares with what it replaces stay live throughout.
+   * Adds the row of an object version, in place of what it replaces. The row of its number must refer to the stripes of
+   * `spans` already, so that stripes that it shares with what it replaces stay live throughout.
    */
-  addObject(
-    bucket: Bucket,
-    latest: VersionRow | undefined,
-    id: number,
-    object: NewObject,
-    extents: Buffer | null,
-  ): VersionId {
+  addObject(bucket: Bucket, latest: VersionRow | undefined, object: NewObject, spans: Buffer | null): VersionId {
     const { key, content, attributes } = object;
     this.#versions.makeWay(bucket, key, latest);
-    const seq = this.#tally.drawNumber();
-    const versionId = bucket.versioning === 'enabled' ? makeVersionId(seq) : null;
+    const versionId = bucket.versioning === 'enabled' ? makeVersionId(object.number) : null;
     this.#versions.addLatest({
       bucketId: bucket.id,
       key,
-      id,
-      seq,
+      id: object.number,
+      seq: this.#tally.useNumber(this.#tally.drawNumber()),
       version_id: versionId,
       is_marker: 0,
       owner: this.#names.numberOf(object.ownerId),
@@ -98,7 +91,7 @@ export class VersionVerbs {
       checksum_value: content.checksum?.value ?? null,
       attributes: encodeAttributes(attributes),
       parts: object.parts ? encodeParts(object.parts) : null,
-      extents,
+      spans,
     });
     return versionId ?? nullVersionId;
   }
@@ -173,7 +166,7 @@ export class VersionVerbs {
 
   #addMarker(bucket: Bucket, latest: VersionRow | undefined, request: DeleteVersion): VersionId {
     this.#versions.makeWay(bucket, request.key, latest);
-    const seq = this.#tally.drawNumber();
+    const seq = this.#tally.useNumber(this.#tally.drawNumber());
     const versionId = bucket.versioning === 'enabled' ? makeVersionId(seq) : null;
     this.#versions.addLatest({
       bucketId: bucket.id,
@@ -191,7 +184,7 @@ export class VersionVerbs {
       checksum_value: null,
       attributes: null,
       parts: null,
-      extents: null,
+      spans: null,
     });
     return versionId ?? nullVersionId;
   }

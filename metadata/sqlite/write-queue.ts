@@ -1,4 +1,5 @@
 import type { Database, Statement } from 'better-sqlite3';
+import { markDurableStep } from '../../core/durable-steps.ts';
 import type { Log } from '../../core/log.ts';
 
 /** What the store keeps in memory of the database, and must follow it when a verb or a whole batch is undone. */
@@ -24,28 +25,37 @@ const maxBatchVerbs = 512;
 
 /**
  * Group commit: verbs that arrive in one turn of the event loop share one transaction, and so one wait for the disk.
- * Each runs inside a savepoint (some 1.5 us), so one that throws leaves no trace and disturbs no other.
+ * Each runs inside a savepoint (some 1.5 us), so one that throws leaves no trace and disturbs no other; a verb that is alone
+ * has the transaction for that.
  */
 export class WriteQueue {
   readonly #db: Database;
   readonly #state: BatchState;
   readonly #log: Log;
+  readonly #flush: (() => Promise<void>) | undefined;
   readonly #begin: Statement<[]>;
   readonly #commit: Statement<[]>;
+  readonly #rollback: Statement<[]>;
   readonly #savepoint: Statement<[]>;
   readonly #release: Statement<[]>;
   readonly #undo: Statement<[]>;
   #entries: Entry[] = [];
+  /** Whether a batch is to run, or is being flushed. */
   #isScheduled = false;
+  #flushing: Promise<void> | undefined;
+  #fault: Error | undefined;
   #isClosed = false;
   #whenDrained: (() => void) | undefined;
 
-  constructor(parts: { db: Database; state: BatchState; log: Log }) {
+  /** @param parts.flush makes durable what was committed; not given where nothing is durable */
+  constructor(parts: { db: Database; state: BatchState; log: Log; flush?: (() => Promise<void>) | undefined }) {
+    this.#flush = parts.flush;
     this.#db = parts.db;
     this.#state = parts.state;
     this.#log = parts.log;
     this.#begin = parts.db.prepare('BEGIN IMMEDIATE');
     this.#commit = parts.db.prepare('COMMIT');
+    this.#rollback = parts.db.prepare('ROLLBACK');
     this.#savepoint = parts.db.prepare('SAVEPOINT verb');
     this.#release = parts.db.prepare('RELEASE verb');
     this.#undo = parts.db.prepare('ROLLBACK TO verb');
@@ -53,6 +63,7 @@ export class WriteQueue {
 
   /** Runs `verb` in the next batch. Settles after the commit, with what the verb returned or threw. */
   run<T>(verb: () => T): Promise<T> {
+    if (this.#fault !== undefined) return Promise.reject(this.#fault);
     if (this.#isClosed) return Promise.reject(new Error('the metadata store is closed'));
     return new Promise<T>((resolve, reject) => {
       this.#entries.push({ verb, resolve: resolve as (value: unknown) => void, reject });
@@ -63,7 +74,7 @@ export class WriteQueue {
   /** Refuses further verbs and waits for those that are queued. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    if (this.#entries.length > 0) {
+    if (this.#entries.length > 0 || this.#flushing !== undefined) {
       await new Promise<void>((resolve) => {
         this.#whenDrained = resolve;
       });
@@ -76,26 +87,79 @@ export class WriteQueue {
     setImmediate(this.#runBatch);
   }
 
+  /** Set while a commit is on its way to stable storage: what it wrote can be seen by now and must not be shown yet. */
+  get flushing(): Promise<void> | undefined {
+    return this.#flushing;
+  }
+
   readonly #runBatch = (): void => {
-    this.#isScheduled = false;
     const all = this.#entries;
     const batch = all.length > maxBatchVerbs ? all.slice(0, maxBatchVerbs) : all;
     this.#entries = all.length > maxBatchVerbs ? all.slice(maxBatchVerbs) : [];
     let settle: (() => void)[];
     try {
       this.#begin.run();
-      settle = batch.map((entry) => this.#runVerb(entry));
-      this.#state.save();
-      this.#commit.run();
+      settle = batch.length === 1 ? this.#runLoneVerb(batch[0]!) : batch.map((entry) => this.#runVerb(entry));
+      if (this.#db.inTransaction) {
+        this.#state.save();
+        markDurableStep('metadata-committing');
+        this.#commit.run();
+        if (this.#flush !== undefined) {
+          this.#settleFlushed(batch, settle, this.#flush);
+          return;
+        }
+        markDurableStep('metadata-committed');
+      }
     } catch (error) {
       this.#log.error({ err: error, verbs: batch.length }, 'metadata batch failed');
       this.#abandon();
       settle = batch.map((entry) => () => entry.reject(error));
     }
+    this.#settle(settle);
+  };
+
+  #settleFlushed(batch: readonly Entry[], settle: readonly (() => void)[], flush: () => Promise<void>): void {
+    this.#flushing = flush().then(
+      () => {
+        this.#flushing = undefined;
+        markDurableStep('metadata-committed');
+        this.#settle(settle);
+      },
+      (error: unknown) => {
+        // After a flush that failed nobody can say what is on the disk (https://lwn.net/Articles/752063/).
+        this.#flushing = undefined;
+        this.#fault = new Error('the metadata store is closed: its log could not be flushed', { cause: error });
+        this.#log.error(
+          { err: error, verbs: batch.length },
+          'metadata log cannot be flushed: no more writes are taken',
+        );
+        const all = [...batch, ...this.#entries];
+        this.#entries = [];
+        this.#settle(all.map((entry) => () => entry.reject(this.#fault)));
+      },
+    );
+  }
+
+  #settle(settle: readonly (() => void)[]): void {
+    this.#isScheduled = false;
     for (const tell of settle) tell();
     if (this.#entries.length > 0) this.#schedule();
     else this.#whenDrained?.();
-  };
+  }
+
+  /** Leaves the transaction open, or rolls it back when the verb throws. */
+  #runLoneVerb(entry: Entry): (() => void)[] {
+    this.#state.mark();
+    try {
+      const value = entry.verb();
+      return [() => entry.resolve(value)];
+    } catch (error) {
+      if (!this.#db.inTransaction) throw error;
+      this.#rollback.run();
+      this.#state.rewind();
+      return [() => entry.reject(error)];
+    }
+  }
 
   /** Returns how to tell the caller once the batch is durable. Throws only when the whole transaction is lost. */
   #runVerb(entry: Entry): () => void {

@@ -7,7 +7,7 @@ import { closeFile, hasErrorCode, makeFolder, openFile, syncFile, syncFolder, wr
  * The file `provider.json`, which says whose shards a directory keeps. It guards against two mistakes: a directory that
  * is configured under another provider's id, and a disk that is not mounted, whose empty mount point must not be filled.
  */
-const markerName = 'provider.json';
+export const markerName = 'provider.json';
 const newMarkerName = 'provider.json.new';
 const markerVersion = 1;
 /** What a directory may hold that was never used; a fresh ext4 has lost+found. */
@@ -19,11 +19,20 @@ const harmlessNames = new Set(['lost+found', newMarkerName]);
  * @throws Error that says what is wrong; with code ENOENT when there is no marker
  */
 export async function checkMarker(path: string, id: ProviderId): Promise<void> {
-  const text = await readFile(join(path, markerName), 'utf8');
-  const marker = parseMarker(text);
+  const markerId = await readMarkerId(path);
+  if (markerId !== id) throw new Error(`${path} belongs to the provider ${markerId}, not to ${id}`);
+}
+
+/**
+ * Which provider's directory `path` is, for whoever has only the directory.
+ *
+ * @throws Error that says what is wrong; with code ENOENT when there is no marker
+ */
+export async function readMarkerId(path: string): Promise<ProviderId> {
+  const marker = parseMarker(await readFile(join(path, markerName), 'utf8'));
   if (marker === undefined) throw new Error(`${join(path, markerName)} is not a provider's marker`);
   if (marker.version !== markerVersion) throw new Error(`${path} has the unknown format version ${marker.version}`);
-  if (marker.id !== id) throw new Error(`${path} belongs to the provider ${marker.id}, not to ${id}`);
+  return marker.id;
 }
 
 /**
@@ -58,12 +67,13 @@ async function writeMarker(path: string, id: ProviderId): Promise<void> {
   await syncFolder(path);
 }
 
-function parseMarker(text: string): { version: unknown; id: unknown } | undefined {
+function parseMarker(text: string): { version: unknown; id: ProviderId } | undefined {
   try {
     const value: unknown = JSON.parse(text);
     if (typeof value !== 'object' || value === null || !('format' in value)) return undefined;
     if (value.format !== 'holdfast-provider' || !('version' in value) || !('id' in value)) return undefined;
-    return { version: value.version, id: value.id };
+    if (typeof value.id !== 'string') return undefined;
+    return { version: value.version, id: value.id as ProviderId };
   } catch {
     return undefined;
   }

@@ -1,88 +1,156 @@
-import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, rename, rm, stat, statfs, unlink } from 'node:fs/promises';
+import { access } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Clock } from '../../core/clock.ts';
 import { Failure, isFailure } from '../../core/failure.ts';
 import type { ProviderId, ShardCid } from '../../core/model.ts';
-import { checkMarker, claimDirectory } from './directory-marker.ts';
+import { checkMarker, claimDirectory, markerName } from './directory-marker.ts';
+import { DirectoryRoot } from './directory-root.ts';
 import { DirectoryShardWriter, type ShardFolder } from './directory-shard-writer.ts';
-import { closeFile, hasErrorCode, openFile, readFully, syncFolder } from './durable-files.ts';
-import type { Capacity, Provider, ShardPage, ShardStat, ShardWriter } from './provider.ts';
+import { hasErrorCode } from './durable-files.ts';
+import { FreeSpace } from './free-space.ts';
+import {
+  type Capacity,
+  maxRootBytes,
+  type Provider,
+  type ShardPage,
+  type ShardStat,
+  type ShardWriter,
+} from './provider.ts';
+import { digestOfCid } from './segments/cid-digest.ts';
+import { openSegmentStore } from './segments/open-segments.ts';
+import type { SegmentKey, SegmentStore } from './segments/segment-store.ts';
+import { ShardFiles } from './shard-files.ts';
 import type { ProviderCall } from './wrapped-provider.ts';
 
-/** How long a measurement of free space is believed, less what was written since. */
-const spaceMeasureMs = 1000;
-/** How many files a listing looks at in parallel: more would keep reads and writes from their turn. */
-const statBatch = 32;
-/** A CID in base32, and nothing that could lead out of the folder. */
-const cidPattern = /^b[a-z2-7]{8,127}$/;
+const defaultSegmentShardBytes = 256 * 1024;
+/** What a cursor of `listShards` begins with: files come first, then segments. */
+const filesCursor = 'f:';
+const segmentsCursor = 's:';
 
 interface DirectoryProviderOptions {
   readonly id: ProviderId;
   readonly path: string;
   /** Space on the file system that shards may not take; 0 unless given. */
   readonly reserveBytes?: number;
+  /**
+   * Shards below this many bytes that come whole are put into segments; 256 KiB unless given. With 0 every new shard is a
+   * file of its own.
+   */
+  readonly segmentShardBytes?: number;
+  /** Length of a segment; 64 MiB unless given. */
+  readonly segmentBytes?: number;
+  /** The time of commit of shards in segments; the system's unless given. */
+  readonly clock?: Clock;
 }
 
 /**
- * Opens a provider that keeps shards as files below `path`: `shards/<last two characters of the CID>/<CID>`, and
- * `tmp/` for what is being written. The directory belongs to one process at a time.
+ * Opens a provider that keeps shards below `path`: small ones in segments (docs/segment-format.md), others as files. The
+ * directory belongs to one process at a time.
  *
- * `path` is created here if it does not exist, and never later: when it disappears (a disk that fell out), every call
- * fails until it is back, and nothing is written to what lies beneath.
+ * `path` is created here if it does not exist, and never later: when it disappears (a disk that fell out), calls
+ * fail until it is back, and nothing is written to what lies beneath.
  *
  * @throws Failure `provider-error` when the directory cannot be used or belongs to another provider
  */
 export async function openDirectoryProvider(options: DirectoryProviderOptions): Promise<Provider> {
-  const { id, path } = options;
-  const shardsPath = join(path, 'shards');
-  const temporaryPath = join(path, 'tmp');
+  const { id, path, clock, segmentBytes } = options;
+  const checkDirectory = () => checkMarker(path, id);
+  const markerPath = join(path, markerName);
   try {
     await claimDirectory(path, id);
-    // What a crash left behind was never acknowledged.
-    await rm(temporaryPath, { recursive: true, force: true });
-    await mkdir(temporaryPath);
-    await ensureFolder(shardsPath);
-    await syncFolder(path);
-    const folders = await readdir(shardsPath);
-    await syncFolder(shardsPath);
-    return new DirectoryProvider({ ...options, shardsPath, temporaryPath, folders });
+    const files = await ShardFiles.open({ path, checkDirectory });
+    // Whether the marker is there: enough where it is asked often, since it was right when the directory was opened.
+    const checkPresence = () => access(markerPath);
+    const segments = await openSegmentStore({
+      providerId: id,
+      path,
+      checkDirectory,
+      checkPresence,
+      clock,
+      segmentBytes,
+    });
+    return new DirectoryProvider({ options, files, segments, checkDirectory, checkPresence });
   } catch (cause) {
     throw new Failure('provider-error', { providerId: id, call: 'open' }, { cause });
   }
 }
 
+/** Decides between files and segments, counts space, and turns errors into failures. */
 class DirectoryProvider implements Provider, ShardFolder {
   readonly id: ProviderId;
-  readonly #path: string;
-  readonly #shardsPath: string;
-  readonly #temporaryPath: string;
-  readonly #reserveBytes: number;
-  readonly #temporaryPrefix = randomBytes(6).toString('hex');
-  #temporaryCount = 0;
-  /** Folders of shards that exist durably, or are just being made. */
-  readonly #folders: Map<string, Promise<void>>;
-  #freeBytes = 0;
-  #measuredAtMs = Number.NEGATIVE_INFINITY;
-  /** The folder that a listing is in the middle of: a page more must not read and sort it again. */
-  #listed: { readonly folder: string; readonly cids: readonly ShardCid[] } | undefined;
+  readonly #files: ShardFiles;
+  readonly #segments: SegmentStore;
+  readonly #root: DirectoryRoot;
+  readonly #space: FreeSpace;
+  readonly #segmentShardBytes: number;
+  readonly #checkDirectory: () => Promise<void>;
+  readonly #checkPresence: () => Promise<void>;
 
-  constructor(
-    parts: DirectoryProviderOptions & { shardsPath: string; temporaryPath: string; folders: readonly string[] },
-  ) {
-    this.id = parts.id;
-    this.#path = parts.path;
-    this.#reserveBytes = parts.reserveBytes ?? 0;
-    this.#shardsPath = parts.shardsPath;
-    this.#temporaryPath = parts.temporaryPath;
-    this.#folders = new Map(parts.folders.map((folder) => [folder, Promise.resolve()]));
+  constructor(parts: {
+    options: DirectoryProviderOptions;
+    files: ShardFiles;
+    segments: SegmentStore;
+    checkDirectory: () => Promise<void>;
+    checkPresence: () => Promise<void>;
+  }) {
+    const { id, path, reserveBytes = 0, segmentShardBytes = defaultSegmentShardBytes } = parts.options;
+    this.id = id;
+    this.#files = parts.files;
+    this.#segments = parts.segments;
+    this.#root = new DirectoryRoot({ path, checkDirectory: parts.checkDirectory });
+    this.#space = new FreeSpace({ providerId: id, path, reserveBytes });
+    this.#segmentShardBytes = segmentShardBytes;
+    this.#checkDirectory = parts.checkDirectory;
+    this.#checkPresence = parts.checkPresence;
+  }
+
+  async putShard(cid: ShardCid, buffers: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    let bytes = 0;
+    for (const buffer of buffers) bytes += buffer.length;
+    const digest = bytes < this.#segmentShardBytes ? digestOfCid(cid) : undefined;
+    if (digest === undefined) return this.#putFile(cid, buffers, bytes, signal);
+    try {
+      const measuring = this.#space.take(bytes);
+      if (measuring !== undefined) await measuring;
+      await this.#segments.put({ cid, digest }, buffers, bytes, signal);
+    } catch (error) {
+      throw signal?.aborted ? signal.reason : this.explain('putShard', error);
+    }
+  }
+
+  async #putFile(
+    cid: ShardCid,
+    buffers: readonly Uint8Array[],
+    bytes: number,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    if (await this.#holdsFile(cid, buffers, bytes)) return;
+    const writer = await this.createShard(signal);
+    try {
+      await writer.append(buffers);
+      await writer.commit(cid);
+    } finally {
+      await writer.abort();
+    }
+  }
+
+  /** Whether the shard's file is there, and is as it should be: one that has rotted is replaced. */
+  async #holdsFile(cid: ShardCid, buffers: readonly Uint8Array[], bytes: number): Promise<boolean> {
+    if (!this.#files.mayHave(cid)) return false;
+    try {
+      if ((await this.#files.stat(cid)).bytes !== bytes) return false;
+      return Buffer.concat(buffers, bytes).equals(await this.#files.read(cid, 0, bytes, undefined));
+    } catch {
+      return false;
+    }
   }
 
   async createShard(signal?: AbortSignal): Promise<ShardWriter> {
     signal?.throwIfAborted();
     try {
-      await this.takeSpace(0);
-      const path = join(this.#temporaryPath, `${this.#temporaryPrefix}-${this.#temporaryCount++}`);
-      const fd = await this.#openTemporary(path);
+      await this.#space.take(0);
+      const { fd, path } = await this.#files.createTemporary();
       const writer = new DirectoryShardWriter({ folder: this, fd, path, signal });
       if (!signal?.aborted) return writer;
       await writer.abort();
@@ -94,36 +162,37 @@ class DirectoryProvider implements Provider, ShardFolder {
 
   async readShard(cid: ShardCid, offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {
     signal?.throwIfAborted();
-    let fd: number;
+    const digest = digestOfCid(cid);
     try {
-      fd = await openFile(this.#shardPath(cid), 'r');
+      const found = digest && (await this.#segments.read({ cid, digest }, offset, length, signal));
+      return found ?? (await this.#files.read(cid, offset, length, signal));
     } catch (error) {
-      throw await this.#explainShard('readShard', cid, error);
-    }
-    try {
-      signal?.throwIfAborted();
-      return await readFully(fd, offset, length);
-    } catch (error) {
-      throw signal?.aborted ? signal.reason : this.explain('readShard', error);
-    } finally {
-      closeFile(fd);
+      throw signal?.aborted ? signal.reason : await this.#explainShard('readShard', cid, error);
     }
   }
 
   async statShard(cid: ShardCid, signal?: AbortSignal): Promise<ShardStat> {
     signal?.throwIfAborted();
+    const key = keyOf(cid);
     try {
-      return await this.#statFile(cid);
+      const found = key && this.#segments.find(key);
+      if (found === undefined) return await this.#files.stat(cid);
+      await this.#checkPresence();
+      return found;
     } catch (error) {
       throw await this.#explainShard('statShard', cid, error);
     }
   }
 
-  /** The removal is not synced: a shard that a power cut brings back is an orphan, which `collect` removes. */
   async deleteShard(cid: ShardCid, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
+    const key = keyOf(cid);
     try {
-      await unlink(this.#shardPath(cid));
+      const isInSegment = key !== undefined && this.#segments.has(key);
+      if (!isInSegment) return await this.#files.delete(cid);
+      await this.#segments.delete(key);
+      // As a rule it is in one place, but a file may have been there before.
+      if (this.#files.mayHave(cid)) await this.#files.delete(cid).catch(ignoreMissing);
     } catch (error) {
       const failure = await this.#explainShard('deleteShard', cid, error);
       if (!isFailure(failure, 'shard-missing')) throw failure;
@@ -133,25 +202,56 @@ class DirectoryProvider implements Provider, ShardFolder {
   async listShards(cursor: string | undefined, limit: number, signal?: AbortSignal): Promise<ShardPage> {
     try {
       signal?.throwIfAborted();
-      const shards: (ShardStat & { cid: ShardCid })[] = [];
-      const start = cursor === undefined ? '' : folderOf(cursor);
-      for (const folder of await this.#listFolders()) {
-        if (folder < start) continue;
-        const cids = await this.#listFolder(folder, cursor !== undefined);
-        let next = folder === start && cursor !== undefined ? indexAfter(cids, cursor) : 0;
-        while (next < cids.length) {
-          signal?.throwIfAborted();
-          const batch = cids.slice(next, next + Math.min(statBatch, limit - shards.length));
-          next += batch.length;
-          const found = await Promise.all(batch.map((cid) => this.#statListed(cid)));
-          shards.push(...found.filter((shard) => shard !== undefined));
-          if (shards.length === limit) return { shards, cursor: batch.at(-1)! };
-        }
-      }
-      this.#listed = undefined;
-      return { shards };
+      if (cursor?.startsWith(segmentsCursor)) return await this.#listSegments(cursor, limit);
+      const page = await this.#files.list(cursor?.slice(filesCursor.length), limit, signal);
+      // What is in a segment too is listed there.
+      const shards = page.shards.filter(({ cid }) => {
+        const key = keyOf(cid);
+        return key === undefined || !this.#segments.has(key);
+      });
+      if (page.cursor !== undefined) return { shards, cursor: `${filesCursor}${page.cursor}` };
+      if (shards.length === limit) return { shards, cursor: segmentsCursor };
+      const rest = await this.#listSegments(segmentsCursor, limit - shards.length);
+      return { ...rest, shards: [...shards, ...rest.shards] };
     } catch (error) {
       throw signal?.aborted ? signal.reason : this.explain('listShards', error);
+    }
+  }
+
+  async #listSegments(cursor: string, limit: number): Promise<ShardPage> {
+    await this.#checkDirectory();
+    const page = await this.#segments.list(cursor.slice(segmentsCursor.length), limit);
+    return page.cursor === undefined ? page : { ...page, cursor: `${segmentsCursor}${page.cursor}` };
+  }
+
+  async readRoot(signal?: AbortSignal): Promise<Uint8Array | undefined> {
+    signal?.throwIfAborted();
+    try {
+      const root = await this.#root.read();
+      if (root === undefined) await this.#checkDirectory();
+      return root;
+    } catch (error) {
+      throw this.explain('readRoot', error);
+    }
+  }
+
+  async writeRoot(bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    if (bytes.length > maxRootBytes)
+      throw new RangeError(`a root of ${bytes.length} bytes, the most is ${maxRootBytes}`);
+    try {
+      await this.#root.write(bytes);
+    } catch (error) {
+      throw this.explain('writeRoot', error);
+    }
+  }
+
+  async reclaim(signal?: AbortSignal): Promise<boolean> {
+    signal?.throwIfAborted();
+    try {
+      return await this.#segments.reclaim(signal);
+    } catch (error) {
+      throw signal?.aborted ? signal.reason : this.explain('reclaim', error);
     }
   }
 
@@ -159,48 +259,31 @@ class DirectoryProvider implements Provider, ShardFolder {
     signal?.throwIfAborted();
     try {
       // An empty mount point has a capacity too: that of another disk.
-      await checkMarker(this.#path, this.id);
-      const { blocks, bavail, bsize } = await statfs(this.#path);
-      return { totalBytes: blocks * bsize, freeBytes: Math.max(0, bavail * bsize - this.#reserveBytes) };
+      await this.#checkDirectory();
+      return await this.#space.measure();
     } catch (error) {
       throw this.explain('capacity', error);
     }
   }
 
-  async close(): Promise<void> {
-    this.#listed = undefined;
+  close(): Promise<void> {
+    return this.#segments.close();
   }
 
   async takeSpace(bytes: number): Promise<void> {
-    if (this.#reserveBytes === 0) return;
-    if (performance.now() - this.#measuredAtMs > spaceMeasureMs) {
-      const { bavail, bsize } = await statfs(this.#path);
-      this.#freeBytes = bavail * bsize;
-      this.#measuredAtMs = performance.now();
-    }
-    if (this.#freeBytes - bytes < this.#reserveBytes) throw new Failure('provider-full', { providerId: this.id });
-    this.#freeBytes -= bytes;
+    await this.#space.take(bytes);
   }
 
   async nameShard(temporaryPath: string, cid: ShardCid): Promise<void> {
-    const target = this.#shardPath(cid);
-    const folder = folderOf(cid);
-    await this.#ensureShardFolder(folder);
-    try {
-      await rename(temporaryPath, target);
-    } catch (error) {
-      if (!hasErrorCode(error, 'ENOENT')) throw error;
-      // The directory went and came back without this folder.
-      this.#folders.delete(folder);
-      await this.#ensureShardFolder(folder);
-      await rename(temporaryPath, target);
-    }
-    await syncFolder(join(this.#shardsPath, folder));
+    await this.#files.name(temporaryPath, cid);
+    // The file counts from now on, which is what repair wants where the one in a segment has rotted.
+    const key = keyOf(cid);
+    if (key !== undefined && this.#segments.has(key)) await this.#segments.delete(key);
   }
 
   explain(call: ProviderCall, error: unknown): unknown {
     if (isFailure(error)) return error;
-    if (hasErrorCode(error, 'ENOSPC', 'EDQUOT')) {
+    if (hasErrorCode(error, 'ENOSPC', 'EDQUOT', 'SQLITE_FULL')) {
       return new Failure('provider-full', { providerId: this.id }, { cause: error });
     }
     return new Failure('provider-error', { providerId: this.id, call }, { cause: error });
@@ -210,109 +293,19 @@ class DirectoryProvider implements Provider, ShardFolder {
   async #explainShard(call: ProviderCall, cid: ShardCid, error: unknown): Promise<unknown> {
     if (!hasErrorCode(error, 'ENOENT')) return this.explain(call, error);
     try {
-      await checkMarker(this.#path, this.id);
+      await this.#checkDirectory();
     } catch (markerError) {
       return this.explain(call, markerError);
     }
     return new Failure('shard-missing', { providerId: this.id, cid });
   }
-
-  async #openTemporary(path: string): Promise<number> {
-    try {
-      return await openFile(path, 'wx', 0o600);
-    } catch (error) {
-      if (!hasErrorCode(error, 'ENOENT')) throw error;
-      await checkMarker(this.#path, this.id);
-      await ensureFolder(this.#temporaryPath);
-      return openFile(path, 'wx', 0o600);
-    }
-  }
-
-  /** Makes the folder durably, once, and lets all who need it wait for that. */
-  #ensureShardFolder(folder: string): Promise<void> {
-    let ready = this.#folders.get(folder);
-    if (ready === undefined) {
-      ready = this.#makeShardFolder(folder);
-      this.#folders.set(folder, ready);
-      ready.catch(() => this.#folders.delete(folder));
-    }
-    return ready;
-  }
-
-  async #makeShardFolder(folder: string): Promise<void> {
-    const path = join(this.#shardsPath, folder);
-    try {
-      await ensureFolder(path);
-    } catch (error) {
-      if (!hasErrorCode(error, 'ENOENT')) throw error;
-      await checkMarker(this.#path, this.id);
-      await ensureFolder(this.#shardsPath);
-      await syncFolder(this.#path);
-      await ensureFolder(path);
-    }
-    await syncFolder(this.#shardsPath);
-  }
-
-  #shardPath(cid: ShardCid): string {
-    if (!cidPattern.test(cid)) throw new RangeError(`${JSON.stringify(cid)} is not a CID in base32`);
-    return join(this.#shardsPath, folderOf(cid), cid);
-  }
-
-  async #listFolders(): Promise<string[]> {
-    try {
-      return (await readdir(this.#shardsPath)).sort();
-    } catch (error) {
-      if (!hasErrorCode(error, 'ENOENT')) throw error;
-      await checkMarker(this.#path, this.id);
-      return [];
-    }
-  }
-
-  async #listFolder(folder: string, resumed: boolean): Promise<readonly ShardCid[]> {
-    if (resumed && this.#listed?.folder === folder) return this.#listed.cids;
-    try {
-      const names = await readdir(join(this.#shardsPath, folder));
-      const cids = names.filter((name) => cidPattern.test(name) && folderOf(name) === folder).sort() as ShardCid[];
-      this.#listed = { folder, cids };
-      return cids;
-    } catch (error) {
-      if (hasErrorCode(error, 'ENOTDIR')) return [];
-      if (!hasErrorCode(error, 'ENOENT')) throw error;
-      await checkMarker(this.#path, this.id);
-      return [];
-    }
-  }
-
-  async #statListed(cid: ShardCid): Promise<(ShardStat & { cid: ShardCid }) | undefined> {
-    try {
-      return { cid, ...(await this.#statFile(cid)) };
-    } catch (error) {
-      if (hasErrorCode(error, 'ENOENT')) return undefined;
-      throw error;
-    }
-  }
-
-  /** The time of commit is the time of the last change of the inode, which rename sets; the bytes are older. */
-  async #statFile(cid: ShardCid): Promise<ShardStat> {
-    const { size, ctimeMs } = await stat(this.#shardPath(cid));
-    return { bytes: size, modifiedAtMs: Math.floor(ctimeMs) };
-  }
 }
 
-function folderOf(cid: string): string {
-  return cid.slice(-2);
+function keyOf(cid: ShardCid): SegmentKey | undefined {
+  const digest = digestOfCid(cid);
+  return digest && { cid, digest };
 }
 
-/** Where in sorted names those after `cid` begin. */
-function indexAfter(sorted: readonly ShardCid[], cid: string): number {
-  const index = sorted.findIndex((other) => other > cid);
-  return index === -1 ? sorted.length : index;
-}
-
-async function ensureFolder(path: string): Promise<void> {
-  try {
-    await mkdir(path);
-  } catch (error) {
-    if (!hasErrorCode(error, 'EEXIST')) throw error;
-  }
+function ignoreMissing(error: unknown): void {
+  if (!hasErrorCode(error, 'ENOENT')) throw error;
 }

@@ -1,4 +1,5 @@
 import { unlink } from 'node:fs/promises';
+import { markDurableStep } from '../../core/durable-steps.ts';
 import type { ShardCid } from '../../core/model.ts';
 import { closeFile, syncFile, writeFully } from './durable-files.ts';
 import type { ShardWriter } from './provider.ts';
@@ -59,6 +60,7 @@ export class DirectoryShardWriter implements ShardWriter {
     try {
       this.#signal?.throwIfAborted();
       await syncFile(this.#fd);
+      markDurableStep('file-flushed');
       closeFile(this.#fd);
       isOpen = false;
       this.#signal?.throwIfAborted();

@@ -1,4 +1,4 @@
-import { close, fdatasync, fsync, open, read, writev } from 'node:fs';
+import { close, fdatasync, fstat, fsync, ftruncate, open, read, type Stats, write, writev } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -15,9 +15,13 @@ import { promisify } from 'node:util';
 export const openFile = promisify(open) as (path: string, flags: string, mode?: number) => Promise<number>;
 /** Waits until the file's bytes, and what is needed to find them, are on stable storage. */
 export const syncFile = promisify(fdatasync);
+const statFile = promisify(fstat) as (fd: number) => Promise<Stats>;
 const readOnce = promisify(read);
 const writeOnce = promisify(writev);
+const writeAtOnce = promisify(write);
 const syncAll = promisify(fsync);
+/** Makes a file shorter, or longer with zeros. */
+export const truncateFile = promisify(ftruncate) as (fd: number, bytes: number) => Promise<void>;
 
 /** Closes without waiting: what had to be durable was synced before, so close(2) has nothing left to tell. */
 export function closeFile(fd: number): void {
@@ -44,6 +48,33 @@ function skipBytes(buffers: readonly Uint8Array[], count: number): Uint8Array[] 
     left = Math.max(0, left - buffer.length);
   }
   return rest;
+}
+
+/** Writes all of `bytes` at `offset`, however many calls that takes. */
+export async function writeFullyAt(fd: number, bytes: Uint8Array, offset: number): Promise<void> {
+  let written = 0;
+  while (written < bytes.length) {
+    const { bytesWritten } = await writeAtOnce(fd, bytes, written, bytes.length - written, offset + written);
+    if (bytesWritten === 0) throw new Error('nothing was written');
+    written += bytesWritten;
+  }
+}
+
+/** Length of an open file. */
+export async function sizeOfFile(fd: number): Promise<number> {
+  return (await statFile(fd)).size;
+}
+
+/** Reads `length` bytes from `offset` into a buffer of its own, with zeros for what lies beyond the file's end. */
+export async function readUpTo(fd: number, offset: number, length: number): Promise<Buffer> {
+  const buffer = Buffer.alloc(length);
+  let filled = 0;
+  while (filled < length) {
+    const { bytesRead } = await readOnce(fd, buffer, filled, length - filled, offset + filled);
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return buffer;
 }
 
 /** Reads exactly `length` bytes from `offset` into a buffer of its own. @throws RangeError when the file is too short */
@@ -77,6 +108,15 @@ export async function makeFolder(path: string): Promise<void> {
   for (let folder = dirname(resolve(path)); ; folder = dirname(folder)) {
     await syncFolder(folder);
     if (folder === top || folder === dirname(folder)) return;
+  }
+}
+
+/** Makes a folder where it is missing; its name is not durable yet. */
+export async function ensureFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    if (!hasErrorCode(error, 'EEXIST')) throw error;
   }
 }
 

@@ -11,10 +11,10 @@ import { type CallWork, type ProviderCall, providerCalls, WrappedProvider } from
  * - `slowMs`: it is done after so long
  * - `full`: it fails with `provider-full`
  * - `missing`: it fails with `shard-missing`
- * - `truncate`: the last byte is lost, of what is read or of what is appended
- * - `flip`: a bit is turned over, in what is read or in what is appended
+ * - `truncate`: the last byte is lost, of what is read or of what is written
+ * - `flip`: a bit is turned over, in what is read or in what is written
  * - `wrong-shard`: the bytes come from another shard of the same length
- * - `lose`: the commit is acknowledged and the shard dropped
+ * - `lose`: the shard, or the root, is acknowledged and dropped
  */
 export type Fault =
   | 'error'
@@ -29,12 +29,12 @@ export type Fault =
 
 /** The calls for which a fault makes sense; those not listed here can happen to every call. */
 const faultyCalls: Partial<Record<Extract<Fault, string>, readonly ProviderCall[]>> = {
-  full: ['createShard', 'append', 'commit'],
+  full: ['putShard', 'createShard', 'append', 'commit', 'writeRoot'],
   missing: ['readShard', 'statShard'],
-  truncate: ['readShard', 'append'],
-  flip: ['readShard', 'append'],
+  truncate: ['readShard', 'readRoot', 'putShard', 'append', 'writeRoot'],
+  flip: ['readShard', 'readRoot', 'putShard', 'append', 'writeRoot'],
   'wrong-shard': ['readShard'],
-  lose: ['commit'],
+  lose: ['putShard', 'commit', 'writeRoot'],
 };
 
 /** Faults to come, by call. */
@@ -92,6 +92,12 @@ class FaultInjector extends WrappedProvider implements FaultyProvider {
     return work(signal);
   }
 
+  override async putShard(cid: ShardCid, buffers: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
+    const fault = this.faults.take('putShard');
+    await this.inflict(fault, 'putShard', signal);
+    if (fault !== 'lose') await this.inner.putShard(cid, spoilBuffers(fault, buffers), signal);
+  }
+
   override async createShard(signal?: AbortSignal): Promise<ShardWriter> {
     await this.inflict(this.faults.take('createShard'), 'createShard', signal);
     return new FaultyWriter(this, await this.inner.createShard(signal), signal);
@@ -110,6 +116,19 @@ class FaultInjector extends WrappedProvider implements FaultyProvider {
     if (fault === 'missing') throw new Failure('shard-missing', { providerId: this.id, cid });
     await this.inflict(fault, 'statShard', signal);
     return this.inner.statShard(cid, signal);
+  }
+
+  override async readRoot(signal?: AbortSignal): Promise<Uint8Array | undefined> {
+    const fault = this.faults.take('readRoot');
+    await this.inflict(fault, 'readRoot', signal);
+    const root = await this.inner.readRoot(signal);
+    return root && spoilBytes(fault, root);
+  }
+
+  override async writeRoot(bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
+    const fault = this.faults.take('writeRoot');
+    await this.inflict(fault, 'writeRoot', signal);
+    if (fault !== 'lose') await this.inner.writeRoot(Buffer.concat(spoilBuffers(fault, [bytes])), signal);
   }
 
   /** The faults that are the same for every call. */
@@ -156,9 +175,7 @@ class FaultyWriter implements ShardWriter {
   async append(buffers: readonly Uint8Array[]): Promise<void> {
     const fault = this.#provider.faults.take('append');
     await this.#provider.inflict(fault, 'append', this.#signal);
-    if (fault === 'truncate' || fault === 'flip')
-      return this.#inner.append([spoilBytes(fault, Buffer.concat(buffers))]);
-    return this.#inner.append(buffers);
+    return this.#inner.append(spoilBuffers(fault, buffers));
   }
 
   async commit(cid: ShardCid): Promise<void> {
@@ -180,6 +197,12 @@ class FaultyWriter implements ShardWriter {
 
 function canHappen(fault: Fault, call: ProviderCall): boolean {
   return typeof fault === 'object' || (faultyCalls[fault]?.includes(call) ?? true);
+}
+
+/** What is written in place of `buffers`, which stay as they are. */
+function spoilBuffers(fault: Fault | undefined, buffers: readonly Uint8Array[]): readonly Uint8Array[] {
+  if (fault !== 'truncate' && fault !== 'flip') return buffers;
+  return [spoilBytes(fault, Buffer.concat(buffers))];
 }
 
 /** @param bytes changed in place */

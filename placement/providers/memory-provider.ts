@@ -1,7 +1,14 @@
 import { type Clock, systemClock } from '../../core/clock.ts';
 import { Failure } from '../../core/failure.ts';
 import type { ProviderId, ShardCid } from '../../core/model.ts';
-import type { Capacity, Provider, ShardPage, ShardStat, ShardWriter } from './provider.ts';
+import {
+  type Capacity,
+  maxRootBytes,
+  type Provider,
+  type ShardPage,
+  type ShardStat,
+  type ShardWriter,
+} from './provider.ts';
 
 interface StoredShard {
   readonly bytes: Uint8Array;
@@ -19,11 +26,19 @@ class MemoryProvider implements Provider {
   readonly #clock: Clock;
   readonly #shards = new Map<ShardCid, StoredShard>();
   #usedBytes = 0;
+  #root: Uint8Array | undefined;
 
   constructor(options: { id: ProviderId; capacityBytes: number; clock: Clock }) {
     this.id = options.id;
     this.#capacityBytes = options.capacityBytes;
     this.#clock = options.clock;
+  }
+
+  async putShard(cid: ShardCid, buffers: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    const bytes = Buffer.concat(buffers);
+    this.#reserve(bytes.length);
+    this.#store(cid, bytes);
   }
 
   async createShard(signal?: AbortSignal): Promise<ShardWriter> {
@@ -71,6 +86,24 @@ class MemoryProvider implements Provider {
     return last !== undefined && cids.length > limit ? { shards, cursor: last.cid } : { shards };
   }
 
+  async readRoot(signal?: AbortSignal): Promise<Uint8Array | undefined> {
+    signal?.throwIfAborted();
+    return this.#root && new Uint8Array(this.#root);
+  }
+
+  async writeRoot(bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    if (bytes.length > maxRootBytes)
+      throw new RangeError(`a root of ${bytes.length} bytes, the most is ${maxRootBytes}`);
+    this.#root = new Uint8Array(bytes);
+  }
+
+  /** Deleted shards take no space here. */
+  async reclaim(signal?: AbortSignal): Promise<boolean> {
+    signal?.throwIfAborted();
+    return false;
+  }
+
   async capacity(signal?: AbortSignal): Promise<Capacity> {
     signal?.throwIfAborted();
     return { totalBytes: this.#capacityBytes, freeBytes: this.#capacityBytes - this.#usedBytes };
@@ -78,6 +111,7 @@ class MemoryProvider implements Provider {
 
   async close(): Promise<void> {
     this.#shards.clear();
+    this.#root = undefined;
     this.#usedBytes = 0;
   }
 

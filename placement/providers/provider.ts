@@ -6,7 +6,8 @@ import type { ProviderId, ShardCid } from '../../core/model.ts';
  * Duties of every implementation:
  * - When `commit` resolves, the shard is durable (it survives a power cut) and visible under its name, whole. Before that,
  *   and after `abort` or a crash, nothing is visible under the name.
- * - A shard's name says what it holds, so to commit a name that exists already is a success and changes nothing.
+ * - A shard's name says what it holds, so to commit a name that exists already is a success. It changes nothing, unless what is
+ *   there is damaged: that is replaced, and there is no moment without a shard of the name.
  * - All calls may run at the same time. They fail with a `Failure`: `shard-missing`, `provider-full` (refused for want of
  *   space; nothing of it is kept), else `provider-error` with the cause attached. Callers retry; providers do not.
  * - An aborted `signal` ends the call soon, with the signal's reason.

@@ -65,6 +65,11 @@ class ObservedProvider extends WrappedProvider {
     }
   }
 
+  override async putShard(cid: ShardCid, buffers: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
+    await super.putShard(cid, buffers, signal);
+    for (const buffer of buffers) this.#bytesOut.inc(buffer.length);
+  }
+
   override async createShard(signal?: AbortSignal): Promise<ShardWriter> {
     const writer = await super.createShard(signal);
     return {

@@ -3,6 +3,7 @@ import type { Capacity, Provider, ShardPage, ShardStat, ShardWriter } from './pr
 
 /** The calls that wrappers can tell apart; also the names of calls in failures and metrics. */
 export const providerCalls = [
+  'putShard',
   'createShard',
   'append',
   'commit',
@@ -10,6 +11,9 @@ export const providerCalls = [
   'statShard',
   'deleteShard',
   'listShards',
+  'readRoot',
+  'writeRoot',
+  'reclaim',
   'capacity',
 ] as const;
 export type ProviderCall = (typeof providerCalls)[number];
@@ -32,6 +36,10 @@ export abstract class WrappedProvider implements Provider {
 
   /** Does `work`, once, and what the wrapper is for. */
   protected abstract run<T>(call: ProviderCall, signal: AbortSignal | undefined, work: CallWork<T>): Promise<T>;
+
+  putShard(cid: ShardCid, buffers: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
+    return this.run('putShard', signal, (inner) => this.inner.putShard(cid, buffers, inner));
+  }
 
   async createShard(signal?: AbortSignal): Promise<ShardWriter> {
     const writer = await this.run('createShard', signal, (inner) => this.inner.createShard(inner));
@@ -56,6 +64,18 @@ export abstract class WrappedProvider implements Provider {
 
   listShards(cursor: string | undefined, limit: number, signal?: AbortSignal): Promise<ShardPage> {
     return this.run('listShards', signal, (inner) => this.inner.listShards(cursor, limit, inner));
+  }
+
+  readRoot(signal?: AbortSignal): Promise<Uint8Array | undefined> {
+    return this.run('readRoot', signal, (inner) => this.inner.readRoot(inner));
+  }
+
+  writeRoot(bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
+    return this.run('writeRoot', signal, (inner) => this.inner.writeRoot(bytes, inner));
+  }
+
+  reclaim(signal?: AbortSignal): Promise<boolean> {
+    return this.run('reclaim', signal, (inner) => this.inner.reclaim(inner));
   }
 
   capacity(signal?: AbortSignal): Promise<Capacity> {

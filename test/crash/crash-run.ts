@@ -1,118 +1,104 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { type GatewayProcess, processKey, processRegion, startGatewayProcess } from '../harness/gateway-process.ts';
-import { createSignedFetch } from '../harness/signed-fetch.ts';
-import { Client } from './client.ts';
-import { inspectData } from './inspect-data.ts';
-import { Ledger } from './ledger.ts';
-import { type Books, Load, putSource } from './load.ts';
-import { Random } from './random.ts';
-import { openBooks, verifyAfterCrash } from './verify.ts';
+import { type DurableStep, durableSteps } from '../../core/durable-steps.ts';
+import { CrashLane, type KillOutcome } from './crash-lane.ts';
+import { type Kill, planKills } from './kill-plan.ts';
 
-const program = fileURLToPath(new URL('../../bin/holdfast.ts', import.meta.url));
-const connections = 8;
-/** The share of kills that strike a server which is only just starting. */
-const earlyKills = 0.2;
-
-/** Upkeep is always at it, so that kills strike it too. */
-const configuration = { limits: { freedGraceMs: 100, upkeepIntervalMs: 20 } };
+/** So many gateways, each over data of its own, die side by side: one is checked while another starts. */
+const laneCount = 2;
+/** A step that did not come is tried so often again, at ever smaller counts. */
+const retries = 4;
 
 export interface CrashReport {
   readonly kills: number;
   /** Requests that were answered between start and kill, of all rounds together. */
   readonly answered: number;
-  /** How long each start took until the server was ready, in order. */
+  /** How long each start took until the server was ready. */
   readonly startsMs: readonly number[];
   readonly stripes: number;
+  /** How often the process died at each step. */
+  readonly killsAtSteps: ReadonlyMap<DurableStep, number>;
+  /** Kills that struck before the server was ready. */
+  readonly killsAtStart: number;
 }
 
 /**
- * Starts a gateway, loads it, kills it at a random moment, starts it again over the same data and compares it with what
- * clients were told; as often as asked. In the end the data must hold nothing that is not needed.
+ * Has gateways die over and over: at each durable step, and at random moments, under load. Each is started again over the same
+ * data and compared with what clients were told. In the end the data must hold nothing that is not needed.
  *
- * @param say is told of each round
+ * @param say is told of each kill
  * @throws AssertionError and other errors, with the data directory left as it is
  */
 export async function runCrashes(options: {
   readonly kills: number;
   readonly seed: number;
   readonly say: (text: string) => void;
+  readonly steps?: readonly DurableStep[];
 }): Promise<CrashReport> {
-  const { kills, seed, say } = options;
-  const dataDir = await mkdtemp(join(tmpdir(), 'holdfast-crash-'));
-  const configPath = join(dataDir, 'configuration.json');
-  await writeFile(configPath, JSON.stringify(configuration));
-  const books = openBooks(new Ledger());
-  const random = new Random(seed);
-  const startsMs: number[] = [];
-  let answered = 0;
-  let gateway: GatewayProcess | undefined;
-  try {
-    for (let round = 0; round <= kills; round++) {
-      const beganAtMs = performance.now();
-      gateway = await startGatewayProcess({ dataDir, environment: { HOLDFAST_CONFIG: configPath } });
-      startsMs.push(Math.round(performance.now() - beganAtMs));
-      const client = connect(gateway);
-      if (round === 0) await prepare(client, books);
-      else await verifyAfterCrash(client, books, dataDir);
-      if (round === kills) break;
-      const isEarly = random.next() < earlyKills;
-      const load = new Load(client, books, seed * 10_007 + round);
-      answered += await killUnderLoad(gateway, load, random.between(20, 900));
-      if (isEarly) await killAtStart(dataDir, configPath, random.between(30, 900));
-      say(
-        `kill ${round + 1}: ready after ${startsMs.at(-1)} ms, ${load.answered} answers${isEarly ? ', killed again at start' : ''}`,
-      );
+  const { kills, seed, say, steps = durableSteps } = options;
+  const queue = planKills({ kills, seed, steps });
+  const again = new SecondTries();
+  const outcomes: KillOutcome[] = [];
+  const lanes = await Promise.all(Array.from({ length: laneCount }, (_, index) => CrashLane.open(seed + index)));
+  let failed = false;
+  const work = async (lane: CrashLane): Promise<void> => {
+    for (let kill = queue.shift(); kill !== undefined && !failed; kill = queue.shift()) {
+      const outcome = await lane.strike(again.soften(kill));
+      outcomes.push(outcome);
+      say(`kill ${outcomes.length}: ${describe(outcome)}`);
+      if (again.isDue(outcome)) queue.push(outcome.kill);
     }
-    await gateway?.stop();
-  } catch (error) {
-    await gateway?.kill();
-    throw new Error(`seed ${seed}, data in ${dataDir}`, { cause: error });
+  };
+  const stop = (error: unknown): never => {
+    failed = true;
+    throw error;
+  };
+  await settleAll(lanes.map((lane) => work(lane).catch(stop)));
+  const closed = await settleAll(lanes.map((lane) => lane.close()));
+  return {
+    kills: outcomes.length,
+    answered: outcomes.reduce((sum, { answered }) => sum + answered, 0),
+    startsMs: lanes.flatMap(({ startsMs }) => startsMs),
+    stripes: closed.reduce((sum, { stripes }) => sum + stripes, 0),
+    killsAtSteps: new Map(steps.map((step) => [step, countKills(outcomes, step)])),
+    killsAtStart: outcomes.filter(({ atStart }) => atStart).length,
+  };
+}
+
+/** Steps that do not come often enough for what was planned: then the process was killed elsewhere, and the step is tried again, sooner. */
+class SecondTries {
+  readonly #tries = new Map<DurableStep, number>();
+  readonly #maxCounts = new Map<DurableStep, number>();
+
+  soften(kill: Kill): Kill {
+    if (kill.kind !== 'step') return kill;
+    return { ...kill, count: Math.min(kill.count, this.#maxCounts.get(kill.step) ?? kill.count) };
   }
-  const { stripes } = await inspectData(dataDir);
-  await rm(dataDir, { recursive: true, force: true });
-  return { kills, answered, startsMs, stripes };
+
+  isDue({ kill, isDone }: KillOutcome): boolean {
+    if (isDone || kill.kind !== 'step') return false;
+    this.#maxCounts.set(kill.step, Math.max(1, kill.count >> 1));
+    const tries = (this.#tries.get(kill.step) ?? 0) + 1;
+    this.#tries.set(kill.step, tries);
+    return tries <= retries;
+  }
 }
 
-function connect({ url }: GatewayProcess): Client {
-  return new Client(createSignedFetch(url, processKey, processRegion));
+function countKills(outcomes: readonly KillOutcome[], step: DurableStep): number {
+  return outcomes.filter(({ kill, isDone }) => isDone && kill.kind === 'step' && kill.step === step).length;
 }
 
-async function prepare(client: Client, books: Books): Promise<void> {
-  await client.createBuckets();
-  await putSource(client, books);
+function describe({ kill, isDone, atStart, answered }: KillOutcome): string {
+  const where =
+    kill.kind === 'step'
+      ? `${kill.step} for the ${kill.count}. time${isDone ? '' : ', which did not come'}`
+      : `${kill.kind} + ${kill.afterMs} ms`;
+  return `${where}${atStart ? ', before it served' : ''}; ${answered} answers`;
 }
 
-/** @returns how many requests were answered before the kill */
-async function killUnderLoad(gateway: GatewayProcess, load: Load, afterMs: number): Promise<number> {
-  const working = load.run(connections);
-  // A wrong answer ends the run at once.
-  await Promise.race([delay(afterMs), working]);
-  await gateway.kill();
-  await working;
-  return load.answered;
-}
-
-/** Starts a server over the same data and kills it before it, or just after it, is ready. */
-async function killAtStart(dataDir: string, configPath: string, afterMs: number): Promise<void> {
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', program, 'gateway'], {
-    stdio: 'ignore',
-    timeout: afterMs,
-    killSignal: 'SIGKILL',
-    env: {
-      PATH: process.env.PATH,
-      HOLDFAST_DATA_DIR: dataDir,
-      HOLDFAST_CONFIG: configPath,
-      HOLDFAST_LISTEN: '127.0.0.1:0',
-      HOLDFAST_ADMIN_LISTEN: '127.0.0.1:0',
-      HOLDFAST_ROOT_USER: processKey.accessKeyId,
-      HOLDFAST_ROOT_PASSWORD: processKey.secretAccessKey,
-    },
+/** All of them end before the first error is told, so that nothing runs on. */
+async function settleAll<T>(promises: readonly Promise<T>[]): Promise<T[]> {
+  const settled = await Promise.allSettled(promises);
+  return settled.map((each) => {
+    if (each.status === 'rejected') throw each.reason;
+    return each.value;
   });
-  await once(child, 'exit');
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
+import { masterKeyPath, readMasterKey } from '../../bin/load-master-key.ts';
 import { silentLog } from '../../core/log.ts';
 import { Metrics } from '../../core/metrics.ts';
 import type { ProviderId } from '../../core/model.ts';
@@ -36,6 +37,7 @@ export async function inspectData(dataDir: string): Promise<{ readonly stripes: 
       clock,
       log: silentLog,
       metrics: new Metrics(),
+      masterKey: await readMasterKey(masterKeyPath(dataDir)),
     });
     await upkeep.runOnce();
     return await auditStorage({ metadata, providers, buckets: [plainBucket, versionedBucket] });

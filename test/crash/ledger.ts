@@ -78,6 +78,12 @@ export class Ledger {
     this.#writes.set(key, [write]);
   }
 
+  /** What was found by `settle`, where nobody has written to the key since; undefined also where that was nothing. */
+  settledValue(key: string): Value | undefined {
+    const [write, ...others] = this.#writesOf(key);
+    return others.length === 0 ? write?.content?.value : undefined;
+  }
+
   #valuesOf(write: Write, seen: ReadonlySet<Write>): (Value | undefined)[] {
     if (write.content) return [write.content.value];
     if (write.copiedFrom === undefined || seen.has(write)) return [];

@@ -6,6 +6,8 @@ export * from 'node:fs';
 
 const openReal = promisify(fs.open);
 const writeReal = promisify(fs.writev);
+const writeAtReal = promisify(fs.write);
+const truncateReal = promisify(fs.ftruncate);
 
 /** The callback form is never called: who uses it promisifies it first. */
 function replace<T extends (...all: never[]) => unknown>(work: T): { [promisify.custom]: T } {
@@ -29,6 +31,18 @@ export const writev = replace(async (fd: number, buffers: readonly Uint8Array[])
   const bytes = Buffer.concat(buffers).subarray(0, result.bytesWritten);
   diskRecorder.note({ kind: 'write', fd, bytes: Buffer.from(bytes) });
   return result;
+});
+
+export const write = replace(async (fd: number, buffer: Uint8Array, from: number, length: number, position: number) => {
+  const result = await writeAtReal(fd, buffer, from, length, position);
+  const bytes = Buffer.from(buffer.subarray(from, from + result.bytesWritten));
+  diskRecorder.note({ kind: 'write', fd, bytes, position });
+  return result;
+});
+
+export const ftruncate = replace(async (fd: number, length: number) => {
+  await truncateReal(fd, length);
+  diskRecorder.note({ kind: 'truncate', fd, length });
 });
 
 export const fdatasync = replace((fd: number) => sync(fd, promisify(fs.fdatasync)));

@@ -14,7 +14,9 @@ export type DiskEvent =
       readonly creates: boolean;
       readonly truncates: boolean;
     }
-  | { readonly kind: 'write'; readonly fd: number; readonly bytes: Buffer }
+  /** At the file's end where no position is given. */
+  | { readonly kind: 'write'; readonly fd: number; readonly bytes: Buffer; readonly position?: number }
+  | { readonly kind: 'truncate'; readonly fd: number; readonly length: number }
   | { readonly kind: 'sync-begin'; readonly fd: number; readonly ticket: number }
   | { readonly kind: 'sync-end'; readonly ticket: number }
   | { readonly kind: 'mkdir'; readonly path: string }
@@ -47,7 +49,8 @@ export type Tree = Map<string, Buffer | Tree>;
 /**
  * A file system that keeps no more than it promises. Bytes are safe once the file was flushed after they were written, and
  * names once their folder was; of what was not flushed anything may survive a power cut: of a file a longer or shorter
- * piece, or its length with zeros in it; of a folder's changes the first few, each folder by itself.
+ * piece, or its length with zeros in it, or some sectors and not others; of a folder's changes the first few, each folder
+ * by itself.
  */
 export class SimulatedDisk {
   readonly #root = new FolderNode();
@@ -61,7 +64,12 @@ export class SimulatedDisk {
         return;
       case 'write': {
         const file = this.#open.get(event.fd);
-        if (file instanceof FileNode) file.now = Buffer.concat([file.now, event.bytes]);
+        if (file instanceof FileNode) file.now = overwrite(file.now, event.bytes, event.position ?? file.now.length);
+        return;
+      }
+      case 'truncate': {
+        const file = this.#open.get(event.fd);
+        if (file instanceof FileNode) file.now = resize(file.now, event.length);
         return;
       }
       case 'sync-begin':
@@ -161,12 +169,39 @@ function beginSync(node: Node | undefined): () => void {
   };
 }
 
+const sectorBytes = 512;
+
 function tear({ now, durable }: FileNode, random: Random): Buffer {
   if (now === durable) return durable;
-  const length = random.between(Math.min(durable.length, now.length), now.length);
-  const torn = Buffer.from(now.subarray(0, length));
-  if (random.next() < 0.5) torn.fill(0, random.between(Math.min(durable.length, length), length));
+  const shorter = Math.min(durable.length, now.length);
+  const length = random.between(shorter, Math.max(durable.length, now.length));
+  const torn = resize(now, length);
+  const kind = random.next();
+  // What was there before has its old bytes or its new ones; what was not has zeros or its new ones.
+  const old = resize(durable, length);
+  if (kind < 0.5) {
+    for (let start = 0; start < length; start += sectorBytes) {
+      if (random.next() < 0.5) torn.set(old.subarray(start, start + sectorBytes), start);
+    }
+  } else if (kind < 0.75) {
+    const from = random.between(0, length);
+    torn.set(old.subarray(from), from);
+  }
   return torn;
+}
+
+/** A copy with other bytes from `position` on. */
+function overwrite(file: Buffer, bytes: Buffer, position: number): Buffer<ArrayBuffer> {
+  const copy = resize(file, Math.max(file.length, position + bytes.length));
+  copy.set(bytes, position);
+  return copy;
+}
+
+/** A copy that is longer, with zeros, or shorter. */
+function resize(file: Buffer, length: number): Buffer<ArrayBuffer> {
+  const copy = Buffer.alloc(length);
+  copy.set(file.subarray(0, length));
+  return copy;
 }
 
 function toTree(

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { forEachBounded } from '../../core/for-each-bounded.ts';
-import { listTemporaryFiles } from '../harness/shard-files.ts';
 import { type Client, plainBucket, versionedBucket } from './client.ts';
 import { type Books, requirePossible } from './load.ts';
 import { joinParts, settleUpload } from './upload-ledger.ts';
@@ -8,26 +7,34 @@ import type { VersionHistory } from './version-ledger.ts';
 
 const connections = 8;
 
+/** Objects larger than this are not read again each time, as long as nobody wrote to them. */
+const smallBytes = 200 * 1024;
+
 /**
  * Compares a server that has just come back with what clients were told by the one that died. From then on what was found
- * is what there is.
+ * is what there is. It may itself die meanwhile: then this can be begun anew with the next one.
+ *
+ * @param isThorough reads everything again, large objects that nobody wrote to among them
  */
-export async function verifyAfterCrash(client: Client, books: Books, dataDir: string): Promise<void> {
-  assert.deepEqual(await listTemporaryFiles(dataDir), [], 'what was being written at the crash is still there');
+export async function verifyAfterCrash(client: Client, books: Books, isThorough: boolean): Promise<void> {
   await verifyUploads(client, books);
-  await verifyObjects(client, books);
+  await verifyObjects(client, books, isThorough);
   await verifyVersions(client, books);
 }
 
-async function verifyObjects(client: Client, { plain }: Books): Promise<void> {
+async function verifyObjects(client: Client, { plain }: Books, isThorough: boolean): Promise<void> {
   const listed = await client.list();
   for (const key of listed.keys()) assert.ok(plain.keys().includes(key), `nobody wrote ${key}`);
-  await forEachBounded(plain.keys(), connections, async (key) => {
-    const found = await client.get(plainBucket, key);
+  await forEachBounded([...plain.keys().entries()], connections, async ([index, key]) => {
+    const settled = plain.settledValue(key);
+    const isSpared = !isThorough && settled !== undefined && settled.bytes.length > smallBytes;
+    const found = isSpared ? settled : await client.get(plainBucket, key);
     const value = requirePossible(key, found, plain.possibleValues(key, plain.now()));
     const facts = value && { etag: value.etag, sizeBytes: value.bytes.length };
     assert.deepEqual(listed.get(key), facts, `${key} in the listing`);
-    assert.deepEqual(await client.head(plainBucket, key), facts, `HEAD of ${key}`);
+    // A listing and a HEAD come from different indexes; that they agree need not be seen for every key each time.
+    const isAsked = isThorough || isSpared || index % 4 === plain.now() % 4;
+    if (isAsked) assert.deepEqual(await client.head(plainBucket, key), facts, `HEAD of ${key}`);
     plain.settle(key, value);
   });
 }

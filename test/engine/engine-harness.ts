@@ -2,12 +2,23 @@ import assert from 'node:assert/strict';
 import { type FailureDetails, type FailureKind, isFailure } from '../../core/failure.ts';
 import { silentLog } from '../../core/log.ts';
 import { Metrics } from '../../core/metrics.ts';
-import type { ObjectAttributes, ObjectVersion, Profile, ProviderId, ShardCid } from '../../core/model.ts';
+import type {
+  ObjectAttributes,
+  ObjectVersion,
+  Profile,
+  ProviderId,
+  SealedSpan,
+  ShardCid,
+  Stripe,
+  StripeId,
+} from '../../core/model.ts';
 import type { DeclaredDigests, Payload } from '../../core/payload.ts';
+import { MasterKey } from '../../crypto/master-key.ts';
 import { createEngine } from '../../engine/create-engine.ts';
 import type { Engine, OpenObject, PutObject } from '../../engine/engine.ts';
 import type { EngineLimits } from '../../engine/engine-limits.ts';
 import type { Upkeep } from '../../engine/upkeep/upkeep.ts';
+import type { ErasureCodec } from '../../erasure/erasure-codec.ts';
 import { storedBlockBytes, storedBlockCount } from '../../erasure/geometry.ts';
 import { createPackageCodec } from '../../erasure/package-codec.ts';
 import { openShardFooter, shardBlockOffset, shardBytes, shardFooterOffset } from '../../erasure/shard-format.ts';
@@ -17,15 +28,19 @@ import { Fleet } from '../../placement/fleet.ts';
 import { ProviderHealth } from '../../placement/provider-health.ts';
 import { createFaultyProvider, type FaultyProvider } from '../../placement/providers/faulty-provider.ts';
 import { createMemoryProvider } from '../../placement/providers/memory-provider.ts';
-import type { Provider } from '../../placement/providers/provider.ts';
+import type { Provider, ShardWriter } from '../../placement/providers/provider.ts';
 import { withDeadline } from '../../placement/providers/with-deadline.ts';
 import { withObservation } from '../../placement/providers/with-observation.ts';
+import { type CallWork, type ProviderCall, WrappedProvider } from '../../placement/providers/wrapped-provider.ts';
+import { extentsOf } from '../harness/extents-of.ts';
 
 export const bucketName = 'tests';
 export const ownerId = 'a'.repeat(64);
 export const hourMs = 3_600_000;
 
-const codec = await createPackageCodec();
+export const masterKey = new MasterKey(Buffer.alloc(32, 'tests'));
+
+const packageCodec = await createPackageCodec();
 
 /** An engine over providers in memory whose every call can be made to fail, and with a clock that tests move. */
 export interface TestEngine {
@@ -48,10 +63,11 @@ export interface TestEngineOptions {
   readonly limits?: Partial<EngineLimits>;
   /** How long a call to a provider may take. */
   readonly timeoutMs?: number;
+  readonly codec?: ErasureCodec;
 }
 
 export async function createTestEngine(options: TestEngineOptions = {}): Promise<TestEngine> {
-  const { timeoutMs = 200, providerCount = 6, capacityBytes } = options;
+  const { timeoutMs = 200, providerCount = 6, capacityBytes, codec = packageCodec } = options;
   const profiles = options.profiles ?? [{ name: 'STANDARD', k: 4, m: 2 }];
   const startMs = Date.now();
   const clock = { nowMs: startMs, now: () => clock.nowMs };
@@ -61,7 +77,7 @@ export async function createTestEngine(options: TestEngineOptions = {}): Promise
   const providers = Array.from({ length: providerCount }, (_, index) => {
     const id = `p${index}` as ProviderId;
     const memory = createMemoryProvider({ id, ...(capacityBytes && { capacityBytes }) });
-    return createFaultyProvider(recordCalls(memory, calls));
+    return createFaultyProvider(new RecordingProvider(memory, calls));
   });
   const members = providers.map((provider) => ({
     provider: withObservation(withDeadline(provider, { timeoutMs }), { metrics, health }),
@@ -69,8 +85,10 @@ export async function createTestEngine(options: TestEngineOptions = {}): Promise
   }));
   const fleet = new Fleet({ members, health });
   const metadata = await openMemoryStore({ clock, log: silentLog });
-  const limits = { budgetWaitMs: 2_000, freedGraceMs: 0, suspectWaitMs: 50, ...options.limits };
-  const parts = { metadata, fleet, codec, profiles, clock, log: silentLog, metrics, limits };
+  // Compaction changes what lies where, which is for those tests to ask for that are about it.
+  const compactAgeMs = Number.POSITIVE_INFINITY;
+  const limits = { budgetWaitMs: 2_000, freedGraceMs: 0, suspectWaitMs: 50, compactAgeMs, ...options.limits };
+  const parts = { metadata, fleet, codec, profiles, clock, log: silentLog, metrics, masterKey, limits };
   const { engine, upkeep } = createEngine(parts);
   await engine.buckets.create({ name: bucketName, ownerId, region: 'us-east-1', createdAtMs: startMs });
   const close = async (): Promise<void> => {
@@ -80,26 +98,38 @@ export async function createTestEngine(options: TestEngineOptions = {}): Promise
   return { engine, upkeep, metadata, metrics, clock, providers, calls, close };
 }
 
-function recordCalls(provider: Provider, calls: string[]): Provider {
-  return {
-    id: provider.id,
-    createShard: (signal) => {
-      calls.push(`${provider.id} createShard`);
-      return provider.createShard(signal);
-    },
-    readShard: (cid, offset, length, signal) => {
-      calls.push(`${provider.id} readShard ${cid} ${offset} ${length}`);
-      return provider.readShard(cid, offset, length, signal);
-    },
-    statShard: (cid, signal) => provider.statShard(cid, signal),
-    deleteShard: (cid, signal) => {
-      calls.push(`${provider.id} deleteShard ${cid}`);
-      return provider.deleteShard(cid, signal);
-    },
-    listShards: (cursor, limit, signal) => provider.listShards(cursor, limit, signal),
-    capacity: (signal) => provider.capacity(signal),
-    close: () => provider.close(),
-  };
+/** Notes the calls that move bytes. */
+class RecordingProvider extends WrappedProvider {
+  readonly #calls: string[];
+
+  constructor(inner: Provider, calls: string[]) {
+    super(inner);
+    this.#calls = calls;
+  }
+
+  protected override run<T>(_: ProviderCall, signal: AbortSignal | undefined, work: CallWork<T>): Promise<T> {
+    return work(signal);
+  }
+
+  override putShard(cid: ShardCid, buffers: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
+    this.#calls.push(`${this.id} putShard ${cid}`);
+    return super.putShard(cid, buffers, signal);
+  }
+
+  override createShard(signal?: AbortSignal): Promise<ShardWriter> {
+    this.#calls.push(`${this.id} createShard`);
+    return super.createShard(signal);
+  }
+
+  override readShard(cid: ShardCid, offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {
+    this.#calls.push(`${this.id} readShard ${cid} ${offset} ${length}`);
+    return super.readShard(cid, offset, length, signal);
+  }
+
+  override deleteShard(cid: ShardCid, signal?: AbortSignal): Promise<void> {
+    this.#calls.push(`${this.id} deleteShard ${cid}`);
+    return super.deleteShard(cid, signal);
+  }
 }
 
 export interface PayloadOptions {
@@ -188,12 +218,33 @@ export async function countShards({ providers }: Pick<TestEngine, 'providers'>):
   return count;
 }
 
-/** Fails unless every shard of the object lies where the store says, whole. Returns how many they are. */
-export async function verifyShards({ engine, metadata, providers }: TestEngine, key: string): Promise<number> {
+export function stripeIdsOf(content: { readonly spans: readonly SealedSpan[] }): StripeId[] {
+  return [...new Set(extentsOf(content).map((extent) => extent.stripeId))];
+}
+
+/** The stripes that an object lies in, in order. */
+export async function stripesOf({ engine, metadata }: TestEngine, key: string): Promise<Stripe[]> {
   const { version } = await engine.objects.open({ bucket: bucketName, key });
-  const stripes = await metadata.findStripes(version.extents.map((extent) => extent.stripeId));
+  const ids = stripeIdsOf(version);
+  const stripes = await metadata.findStripes(ids);
+  return ids.map((id) => stripes.get(id)!);
+}
+
+/** What all providers keep, in bytes. */
+export async function countStoredBytes({ providers }: Pick<TestEngine, 'providers'>): Promise<number> {
+  let bytes = 0;
+  for (const provider of providers) {
+    const { totalBytes, freeBytes } = await provider.capacity();
+    bytes += totalBytes - freeBytes;
+  }
+  return bytes;
+}
+
+/** Fails unless every shard of the object lies where the store says, whole. Returns how many they are. */
+export async function verifyShards(test: TestEngine, key: string): Promise<number> {
+  const { providers } = test;
   let count = 0;
-  for (const stripe of stripes.values()) {
+  for (const stripe of await stripesOf(test, key)) {
     for (const { index, providerId, cid } of stripe.shards) {
       const provider = providers.find(({ id }) => id === providerId);
       assert.ok(provider, `no provider ${providerId}`);
@@ -226,7 +277,7 @@ export async function readMetric(
 
 /** Fails unless nobody holds memory of any budget. */
 export async function assertBudgetsFree({ metrics }: Pick<TestEngine, 'metrics'>): Promise<void> {
-  for (const budget of ['read', 'write']) {
+  for (const budget of ['read', 'write', 'packs']) {
     assert.equal(await readMetric(metrics.budgetBytes, { budget }), 0, `memory of the ${budget} budget is still held`);
     assert.equal(await readMetric(metrics.budgetWaiting, { budget }), 0);
   }

@@ -14,6 +14,7 @@ import {
   never,
   put,
   readMetric,
+  stripesOf,
   type TestEngine,
 } from './engine-harness.ts';
 
@@ -29,9 +30,7 @@ describe('reading from providers that fail or lie', () => {
 
   /** The stripe of an object, and its providers in order of shards. */
   async function place(key: string): Promise<{ stripe: Stripe; holders: FaultyProvider[] }> {
-    const { version } = await test.engine.objects.open({ bucket: bucketName, key });
-    const id = version.extents[0]!.stripeId;
-    const stripe = (await test.metadata.findStripes([id])).get(id)!;
+    const [stripe] = (await stripesOf(test, key)) as [Stripe];
     const holders = stripe.shards.map((shard) => test.providers.find(({ id: name }) => name === shard.providerId)!);
     return { stripe, holders };
   }
@@ -78,7 +77,19 @@ describe('reading from providers that fail or lie', () => {
     assert.ok((await get(test, 'small')).equals(bytes));
     assert.equal(await readMetric(test.metrics.blocksRebuilt), 1);
     assert.equal(await readMetric(test.metrics.blocksRead, { outcome: 'shard-corrupt' }), 1);
-    assert.equal(await readMetric(test.metrics.blocksRead, { outcome: 'provider-error' }), 1);
+  });
+
+  it('counts what is missing and what is wrong in a small object', async () => {
+    const bytes = patternBytes(5000);
+    await put(test, 'small', bytes);
+    const { holders } = await place('small');
+    holders[0]!.faults.always('readShard', 'missing');
+    holders[2]!.faults.always('readShard', 'flip');
+    assert.ok((await get(test, 'small')).equals(bytes));
+    assert.equal(await readMetric(test.metrics.blocksRead, { outcome: 'shard-missing' }), 1);
+    holders[1]!.faults.always('readShard', 'missing');
+    await assert.rejects(get(test, 'small'), failure('too-few-shards', { needed: 1, available: 0 }));
+    assert.equal(await readMetric(test.metrics.blocksRead, { outcome: 'shard-corrupt' }), 1);
   });
 
   it('fails before the first chunk when three shards of 4+2 are gone', async () => {

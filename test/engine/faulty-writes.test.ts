@@ -17,6 +17,7 @@ import {
   plainAttributes,
   put,
   readMetric,
+  stripesOf,
   type TestEngine,
   verifyShards,
 } from './engine-harness.ts';
@@ -31,20 +32,11 @@ describe('writing to providers that fail', () => {
   });
   afterEach(() => test.close());
 
-  const calls: ['createShard' | 'append' | 'commit', Fault][] = [
-    ['createShard', 'error'],
-    ['append', 'error'],
-    ['commit', 'error'],
-    ['createShard', 'full'],
-    ['append', 'full'],
-    ['commit', 'full'],
-    ['append', 'hang'],
-  ];
-  for (const [call, fault] of calls) {
-    it(`an object of one row moves to another provider when ${call} meets ${fault}`, async () => {
-      for (const sizeBytes of [3000, MiB]) {
+  for (const fault of ['error', 'full', 'hang'] as const) {
+    it(`a stripe of one row moves to another provider when putShard meets ${fault}`, async () => {
+      for (const sizeBytes of [3000, 100 * KiB, 900 * KiB]) {
         const bytes = patternBytes(sizeBytes);
-        for (const provider of test.providers.slice(0, 1)) provider.faults.next(call, fault);
+        test.providers[0]!.faults.next('putShard', fault);
         const key = `key ${sizeBytes}`;
         // Some stripe will have the provider among its first.
         for (let turn = 0; turn < 10; turn++) await put(test, key, bytes);
@@ -53,9 +45,33 @@ describe('writing to providers that fail', () => {
         await verifyShards(test, key);
         test.clock.nowMs += 60_000;
       }
-      assert.equal(await readMetric(test.metrics.stripesWritten, { outcome: 'full' }), 20);
+      assert.equal(await readMetric(test.metrics.stripesWritten, { outcome: 'full' }), 30);
       assert.equal(await readMetric(test.metrics.stripesWritten, { outcome: 'degraded' }), 0);
       assert.equal((await test.metadata.countUsage()).degradedStripes, 0);
+      await assertBudgetsFree(test);
+    });
+  }
+
+  const calls: ['createShard' | 'append', Fault][] = [
+    ['createShard', 'error'],
+    ['append', 'error'],
+    ['createShard', 'full'],
+    ['append', 'full'],
+    ['append', 'hang'],
+  ];
+  for (const [call, fault] of calls) {
+    it(`a stripe of two rows moves to another provider when its first ${call} meets ${fault}`, async () => {
+      const bytes = patternBytes(MiB);
+      // Some stripe will have the provider among its first.
+      for (let turn = 0; turn < 10; turn++) {
+        test.providers[0]!.faults.next(call, fault);
+        await put(test, 'key', bytes);
+        test.providers[0]!.faults.clear();
+        assert.equal(await verifyShards(test, 'key'), 6);
+        test.clock.nowMs += 60_000;
+      }
+      assert.ok((await get(test, 'key')).equals(bytes));
+      assert.equal(await readMetric(test.metrics.stripesWritten, { outcome: 'full' }), 10);
       await assertBudgetsFree(test);
     });
   }
@@ -101,9 +117,9 @@ describe('writing to providers that fail', () => {
     const rowBytes = rowBufferBytes({ k: 4, m: 2, blockBytes: 256 * KiB });
     const tight = await createTestEngine({ providerCount: 7, limits: { writeBudgetBytes: rowBytes } });
     // Each upload waits for the memory of the one before.
-    tight.providers[0]!.faults.always('commit', 'error');
+    tight.providers[0]!.faults.always('putShard', 'error');
     const turns = Array.from({ length: 8 }, (_, turn) => turn);
-    await Promise.all(turns.map((turn) => put(tight, `key ${turn}`, patternBytes(MiB, turn))));
+    await Promise.all(turns.map((turn) => put(tight, `key ${turn}`, patternBytes(900 * KiB, turn))));
     for (const turn of turns) assert.equal(await verifyShards(tight, `key ${turn}`), 6);
     await tight.close();
   });
@@ -117,14 +133,16 @@ describe('writing to providers that fail', () => {
     assert.ok((await get(test, 'key')).equals(bytes));
     for (const provider of test.providers) provider.faults.clear();
     test.clock.nowMs += 60_000;
-    assert.deepEqual(await test.upkeep.runOnce(), { shardsRepaired: 1, stripesForgotten: 0 });
+    assert.deepEqual(await test.upkeep.runOnce(), { shardsRepaired: 1, bytesCompacted: 0, stripesForgotten: 0 });
     assert.equal((await test.metadata.countUsage()).degradedStripes, 0);
     assert.ok((await get(test, 'key')).equals(bytes));
   });
 
   for (const sizeBytes of [3000, 20 * KiB, MiB, 5 * MiB]) {
     it(`refuses below the quorum and leaves nothing: ${sizeBytes} bytes`, async () => {
-      for (const provider of test.providers.slice(0, 6)) provider.faults.always('commit', 'error');
+      for (const { faults } of test.providers.slice(0, 6)) {
+        for (const call of ['putShard', 'commit'] as const) faults.always(call, 'error');
+      }
       await assert.rejects(put(test, 'key', patternBytes(sizeBytes)), failure('too-few-writes'));
       await assert.rejects(get(test, 'key'), failure('object-missing'));
       assert.equal(await countShards(test), 0);
@@ -134,10 +152,13 @@ describe('writing to providers that fail', () => {
   }
 
   it('says that the storage is full when that is all that went wrong', async () => {
-    for (const provider of test.providers) provider.faults.always('append', 'full');
+    for (const { faults } of test.providers) faults.always('all', 'full');
+    await assert.rejects(put(test, 'key', patternBytes(3000)), failure('storage-full', { needed: 2, durable: 0 }));
     await assert.rejects(put(test, 'key', patternBytes(MiB)), failure('storage-full', { needed: 5, durable: 0 }));
-    test.providers[0]!.faults.clear();
-    test.providers[0]!.faults.always('append', 'error');
+    const [one] = test.providers;
+    one!.faults.clear();
+    for (const call of ['append', 'putShard'] as const) one!.faults.always(call, 'error');
+    await assert.rejects(put(test, 'key', patternBytes(3000)), failure('too-few-writes'));
     await assert.rejects(put(test, 'key', patternBytes(MiB)), failure('too-few-writes'));
   });
 
@@ -279,8 +300,7 @@ describe('a put that fails', () => {
     assert.equal(outcomes.filter(({ status }) => status === 'fulfilled').length, 1);
     const winner = outcomes.findIndex(({ status }) => status === 'fulfilled');
     assert.ok((await get(test, 'raced')).equals(patternBytes(50_000, winner)));
-    const { version } = await test.engine.objects.open({ bucket: bucketName, key: 'raced' });
-    const id = version.extents[0]!.stripeId;
-    assert.equal(await countShards(test), (await test.metadata.findStripes([id])).get(id)!.shards.length);
+    const [stripe] = await stripesOf(test, 'raced');
+    assert.equal(await countShards(test), stripe?.shards.length);
   });
 });

@@ -80,12 +80,27 @@ describe('memory', () => {
     const object = await test.engine.objects.open({ bucket: bucketName, key: 'key' });
     const chunks = object.read(never)[Symbol.asyncIterator]();
     const held = (): Promise<number> => readMetric(test.metrics.budgetBytes, { budget: 'read' });
-    await chunks.next();
+    let takenBytes = (await chunks.next()).value?.length ?? 0;
     // One row in hand, and the next one on its way or there.
     assert.ok((await held()) <= MiB + 1.5 * MiB);
-    for (let turn = 0; turn < 3; turn++) await chunks.next();
+    // A package of its fourth block, the last one.
+    while (takenBytes < 3 * 256 * KiB) takenBytes += (await chunks.next()).value?.length ?? 0;
     assert.ok((await held()) <= 256 * KiB + 1.5 * MiB);
     await chunks.return?.();
+    await assertBudgetsFree(test);
+    await test.close();
+  });
+
+  it('a reader of a small object holds it until it asks for more', async () => {
+    const test = await createTestEngine();
+    await put(test, 'small', patternBytes(100 * KiB));
+    const object = await test.engine.objects.open({ bucket: bucketName, key: 'small' });
+    const chunks = object.read(never)[Symbol.asyncIterator]();
+    const { value } = await chunks.next();
+    assert.equal(value?.length, 100 * KiB);
+    const held = await readMetric(test.metrics.budgetBytes, { budget: 'read' });
+    assert.ok(held >= 100 * KiB && held < 110 * KiB, `${held} bytes`);
+    await chunks.next();
     await assertBudgetsFree(test);
     await test.close();
   });

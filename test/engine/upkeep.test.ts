@@ -17,6 +17,7 @@ import {
   plainAttributes,
   put,
   readMetric,
+  stripesOf,
   type TestEngine,
   verifyShards,
 } from './engine-harness.ts';
@@ -62,6 +63,35 @@ describe('collecting what nothing refers to', () => {
     assert.ok(Buffer.concat(chunks).equals(bytes));
     assert.equal((await test.upkeep.runOnce()).stripesForgotten, 1);
     assert.equal(await countShards(test), 0);
+  });
+
+  it('leaves all stripes of an object of parts alone while somebody reads the first of them', async () => {
+    const { uploads } = test.engine;
+    const { uploadId } = await uploads.create({
+      bucket: bucketName,
+      key: 'parts',
+      ownerId,
+      attributes: plainAttributes,
+    });
+    const target = { bucket: bucketName, key: 'parts', uploadId };
+    const bodies = [patternBytes(5 * MiB, 'first'), patternBytes(5 * MiB, 'second'), patternBytes(70_000, 'third')];
+    const parts = [];
+    for (const [at, bytes] of bodies.entries()) {
+      const { etag } = await uploads.putPart({ ...target, partNumber: at + 1, payload: payloadOf(bytes) }, never);
+      parts.push({ partNumber: at + 1, etag });
+    }
+    await uploads.complete({ ...target, parts }, never);
+    const object = await test.engine.objects.open({ bucket: bucketName, key: 'parts' });
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of object.read(never)) {
+      chunks.push(chunk);
+      if (chunks.length > 1) continue;
+      await remove('parts');
+      test.clock.nowMs += 2000;
+      assert.equal((await test.upkeep.runOnce()).stripesForgotten, 0);
+    }
+    assert.ok(Buffer.concat(chunks).equals(Buffer.concat(bodies)));
+    assert.equal((await test.upkeep.runOnce()).stripesForgotten, 3);
   });
 
   it('comes back for a provider that cannot delete now', async () => {
@@ -150,17 +180,17 @@ describe('repair', () => {
   afterEach(() => test.close());
 
   async function findStripe(key: string): Promise<Stripe> {
-    const { version } = await test.engine.objects.open({ bucket: bucketName, key });
-    const id = version.extents[0]!.stripeId;
-    return (await test.metadata.findStripes([id])).get(id)!;
+    return (await stripesOf(test, key))[0]!;
   }
 
-  for (const sizeBytes of [3000, 70_000, 3 * MiB + 5]) {
+  for (const sizeBytes of [3000, 70_000, 200_000, 3 * MiB + 5]) {
     it(`gives a stripe of ${sizeBytes} bytes back the shard that it lacks, byte for byte`, async () => {
       const bytes = patternBytes(sizeBytes);
       await put(test, 'whole', bytes);
       const whole = await findStripe('whole');
-      for (const provider of test.providers.slice(0, 3)) provider.faults.always('createShard', 'error');
+      for (const { faults } of test.providers.slice(0, 3)) {
+        for (const call of ['createShard', 'putShard'] as const) faults.always(call, 'error');
+      }
       await put(test, 'key', bytes);
       // With eight providers and three dead, 4+2 lacks one shard; a short stripe lacks none.
       const { shards: before } = await findStripe('key');

@@ -30,7 +30,10 @@ const identity: ShardIdentity = {
   index: 5,
   blockBytes: 4096,
 };
-const geometry: StripeGeometry = { k: 4, m: 2, blockBytes: 4096, dataBytes: 40_000 };
+/** A stripe as its shards describe it. */
+type Described = StripeGeometry & { readonly manifestBytes: number };
+
+const geometry: Described = { k: 4, m: 2, blockBytes: 4096, dataBytes: 40_000, manifestBytes: 700 };
 
 const anyShard = fc
   .record({
@@ -38,24 +41,26 @@ const anyShard = fc
     m: fc.integer({ min: 0, max: 20 }),
     blockBytes: fc.integer({ min: 1, max: 300 }),
     dataBytes: fc.integer({ min: 1, max: 5000 }),
+    manifestSeed: fc.nat(),
     indexSeed: fc.nat(),
     id: fc.uint8Array({ minLength: 16, maxLength: 16 }),
     profileName: fc.stringMatching(/^[A-Z0-9_-]{1,16}$/),
   })
-  .map(({ indexSeed, id, dataBytes, ...rest }) => {
-    const g: StripeGeometry = { k: rest.k, m: rest.m, blockBytes: rest.blockBytes, dataBytes };
+  .map(({ indexSeed, manifestSeed, id, dataBytes, ...rest }) => {
+    const manifestBytes = manifestSeed % (dataBytes + 1);
+    const g: Described = { k: rest.k, m: rest.m, blockBytes: rest.blockBytes, dataBytes, manifestBytes };
     const stored = Array.from({ length: g.k + g.m }, (_, i) => i).filter((i) => storedBlockCount(g, i) > 0);
     const index = stored[indexSeed % stored.length]!;
     return { geometry: g, identity: { ...rest, index, stripeId: Buffer.from(id).toString('hex') as StripeId } };
   });
 
 /** The whole of a shard, with blocks of bytes that depend on the row. */
-function buildShard(id: ShardIdentity, g: StripeGeometry) {
+function buildShard(id: ShardIdentity, g: Described) {
   const blocks = Array.from({ length: storedBlockCount(g, id.index) }, (_, row) =>
     new Uint8Array(storedBlockBytes(g, id.index, row)).fill(row + 1),
   );
   const header = encodeShardHeader(id);
-  const footer = encodeShardFooter(id, g.dataBytes, blocks.map(digestBlock));
+  const footer = encodeShardFooter(id, g, blocks.map(digestBlock));
   return { blocks, header, footer, bytes: Buffer.concat([header, ...blocks, footer]), cid: shardCid(header, footer) };
 }
 
@@ -69,7 +74,7 @@ describe('shard format', () => {
   it('lays the header out as docs/shard-format.md says', () => {
     const expected =
       '68662d7368617264' + // magic hf-shard
-      '0001' + // version
+      '0002' + // version
       '040205' + // k, m, index
       '00' + // flags
       '0000' +
@@ -84,12 +89,12 @@ describe('shard format', () => {
     const { footer } = buildShard(identity, geometry);
     const expected =
       '68662d747261696c' + // magic hf-trail
-      '0001' +
+      '0002' +
       '0000' +
       '00000003' + // blocks
       '0000000000003000' + // payload: 2 rows and one of 4096 bytes
       '0000000000009c40' + // data bytes of the stripe
-      '00000000' + // manifest
+      '000002bc' + // bytes of manifest at the end of these
       '000000a0' + // footer: 3 * 32 + 64
       '00'.repeat(24);
     assert.equal(Buffer.from(footer.subarray(-shardTrailerBytes)).toString('hex'), expected);
@@ -104,6 +109,10 @@ describe('shard format', () => {
     const digest = createHash('sha256').update(header).update(footer).digest();
     assert.deepEqual(Buffer.from(parsed.multihash.digest), digest);
     assert.equal(parsed.toString(), cid);
+  });
+
+  it('gives a shard the name that another program computed by the document', () => {
+    assert.equal(buildShard(identity, geometry).cid, 'bafkreicrailm7ovuekv7cq5permaoyn7rjcvygraxt4jvo6f5lurnqukli');
   });
 
   it('puts blocks and footer where the helpers say', () => {
@@ -139,10 +148,11 @@ describe('shard format', () => {
           blockCount: blocks.length,
           payloadBytes: shardPayloadBytes(g, id.index),
           dataBytes: g.dataBytes,
-          manifestBytes: 0,
+          manifestBytes: g.manifestBytes,
           footerBytes: footerBytes(g, id.index),
         });
-        const found = { k: header.k, m: header.m, blockBytes: header.blockBytes, dataBytes: trailer.dataBytes };
+        const { dataBytes, manifestBytes } = trailer;
+        const found = { k: header.k, m: header.m, blockBytes: header.blockBytes, dataBytes, manifestBytes };
         assert.ok(openShardFooter(header, found, bytes.subarray(-trailer.footerBytes), cid));
       }),
     );
@@ -195,6 +205,9 @@ describe('shard format', () => {
       assert.equal(openShardFooter(id, g, footer, cid), undefined);
     }
     assert.equal(openShardFooter(identity, { ...geometry, dataBytes: 39_999 }, footer, cid), undefined);
+    for (const manifestBytes of [0, 699, 701]) {
+      assert.equal(openShardFooter(identity, { ...geometry, manifestBytes }, footer, cid), undefined);
+    }
     assert.equal(openShardFooter(identity, geometry, footer.subarray(1), cid), undefined);
     assert.equal(openShardFooter(identity, geometry, new Uint8Array(0), cid), undefined);
   });
@@ -212,7 +225,7 @@ describe('shard format', () => {
     for (const offset of [0, 7, 8, 9, 13, 14, 15, 20, 31]) {
       assert.equal(parseShardHeader(flipBit(header, offset * 8)), undefined, `header byte ${offset}`);
     }
-    for (const offset of [0, 7, 8, 9, 10, 11, 15, 24, 33, 35, 39, 40, 63]) {
+    for (const offset of [0, 7, 8, 9, 10, 11, 15, 24, 32, 33, 39, 40, 63]) {
       assert.equal(parseShardTrailer(flipBit(trailer, offset * 8 + 7)), undefined, `trailer byte ${offset}`);
     }
     assert.equal(parseShardHeader(header.subarray(1)), undefined);
@@ -240,7 +253,10 @@ describe('shard format', () => {
     ];
     for (const part of wrong) assert.throws(() => encodeShardHeader({ ...identity, ...part }), RangeError);
     const digest = digestBlock(new Uint8Array(1));
-    assert.throws(() => encodeShardFooter(identity, 40_000, [digest, digest]), RangeError);
-    assert.throws(() => encodeShardFooter(identity, 40_000, [digest, digest, digest.subarray(1)]), RangeError);
+    const three = [digest, digest, digest];
+    assert.throws(() => encodeShardFooter(identity, geometry, [digest, digest]), RangeError);
+    assert.throws(() => encodeShardFooter(identity, geometry, [digest, digest, digest.subarray(1)]), RangeError);
+    assert.throws(() => encodeShardFooter(identity, { ...geometry, manifestBytes: 40_001 }, three), RangeError);
+    encodeShardFooter(identity, { ...geometry, manifestBytes: 40_000 }, three);
   });
 });

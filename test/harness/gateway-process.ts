@@ -10,6 +10,11 @@ const project = fileURLToPath(new URL('../..', import.meta.url));
 const startTimeoutMs = 30_000;
 const stopTimeoutMs = 40_000;
 const pollMs = 10;
+/**
+ * What node compiled is kept for the next start, which then costs half as much. Written only by processes that end in
+ * order; what is in it follows from the files, so it makes no difference to what a gateway does.
+ */
+export const compileCache = join(project, 'node_modules/.cache/compiled');
 
 export const processKey = { accessKeyId: 'HFPROCESSKEY', secretAccessKey: 'secret-of-the-process-tests' };
 export const processRegion = 'us-east-1';
@@ -20,6 +25,25 @@ export interface GatewayProcessOptions {
   /** For node itself, such as `--cpu-prof`. */
   readonly nodeArguments?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
+  /** Kills the process when it is aborted before the process is ready. */
+  readonly signal?: AbortSignal;
+}
+
+/** The process ended before it was ready. */
+export class StartFailure extends Error {
+  /** What killed it; undefined where it ended by itself. */
+  readonly signal: NodeJS.Signals | undefined;
+
+  constructor(signal: NodeJS.Signals | null, stderr: string) {
+    super(`the gateway did not start:\n${stderr}`);
+    this.signal = signal ?? undefined;
+  }
+}
+
+/** How a process ended: by itself, or by a signal. */
+export interface ProcessEnd {
+  readonly code: number | undefined;
+  readonly signal: NodeJS.Signals | undefined;
 }
 
 /** `holdfast gateway` as its users run it: a process of its own, on free ports. */
@@ -28,6 +52,10 @@ export interface GatewayProcess {
   readonly adminUrl: string;
   readonly dataDir: string;
   readonly pid: number;
+  /** Resolves when the process is gone, whoever ended it. */
+  readonly ended: Promise<ProcessEnd>;
+  /** The end of its log so far. */
+  readLog(): string;
   /** Requests answered so far, by the metrics of the gateway. */
   countRequests(operation: string): Promise<number>;
   /** Resolves once `count` requests of a kind were answered, so that a test can act in the middle of a client's work. */
@@ -48,6 +76,7 @@ export async function startGatewayProcess(options: GatewayProcessOptions = {}): 
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       PATH: process.env.PATH,
+      NODE_COMPILE_CACHE: compileCache,
       HOLDFAST_DATA_DIR: dataDir,
       HOLDFAST_LISTEN: '127.0.0.1:0',
       HOLDFAST_ADMIN_LISTEN: '127.0.0.1:0',
@@ -59,15 +88,23 @@ export async function startGatewayProcess(options: GatewayProcessOptions = {}): 
   const killWithParent = (): void => void child.kill('SIGKILL');
   process.once('exit', killWithParent);
   child.once('exit', () => process.off('exit', killWithParent));
+  const abort = (): void => void child.kill('SIGKILL');
+  options.signal?.addEventListener('abort', abort, { once: true });
+  const ended = new Promise<ProcessEnd>((resolve) => {
+    child.once('exit', (code, signal) => resolve({ code: code ?? undefined, signal: signal ?? undefined }));
+  });
   const output = collectOutput(child);
   try {
     const { url, adminUrl } = await waitUntilReady(child, output);
+    options.signal?.removeEventListener('abort', abort);
     const counts = createRequestCounter(child, adminUrl);
     return {
       url,
       adminUrl,
       dataDir,
       pid: child.pid!,
+      ended,
+      readLog: () => output.stderr,
       ...counts,
       deleteProvider: (id) => deleteAtOnce(join(dataDir, 'providers', id)),
       async stop() {
@@ -75,9 +112,8 @@ export async function startGatewayProcess(options: GatewayProcessOptions = {}): 
         if (options.dataDir === undefined) await removeFolder(dataDir);
       },
       async kill() {
-        const exited = hasExited(child) ? undefined : once(child, 'exit');
         child.kill('SIGKILL');
-        await exited;
+        await ended;
       },
     };
   } catch (error) {
@@ -118,7 +154,7 @@ function collectOutput(child: ChildProcess): Output {
 async function waitUntilReady(child: ChildProcess, output: Output): Promise<{ url: string; adminUrl: string }> {
   const endsAtMs = performance.now() + startTimeoutMs;
   while (performance.now() < endsAtMs) {
-    if (hasExited(child)) throw new Error(`the gateway did not start:\n${output.stderr}`);
+    if (hasExited(child)) throw new StartFailure(child.signalCode, output.stderr);
     const [, url, adminUrl] = /serves S3 on (\S+) +\(metrics: (\S+)\/metrics\)/.exec(output.stdout) ?? [];
     if (url !== undefined && adminUrl !== undefined) {
       const answer = await fetch(`${adminUrl}/health/ready`).catch(() => undefined);

@@ -5,6 +5,7 @@ import { S3Client } from '@aws-sdk/client-s3';
 import { composeGateway, type Gateway } from '../../bin/compose-gateway.ts';
 import { parseConfig } from '../../core/config.ts';
 import { silentLog } from '../../core/log.ts';
+import { MasterKey } from '../../crypto/master-key.ts';
 import type { AccountWithKeys } from '../../gateway/accounts.ts';
 import type { Provider } from '../../placement/providers/provider.ts';
 import { createSignedFetch, type SignedFetch } from './signed-fetch.ts';
@@ -39,6 +40,9 @@ export interface TestGateway {
 export const rootKey = { accessKeyId: 'HFROOTTESTKEY', secretAccessKey: 'root-secret-of-the-tests' };
 export const strangerKey = { accessKeyId: 'HFSTRANGERKEY', secretAccessKey: 'stranger-secret-of-the-tests' };
 
+/** What the gateways of tests seal with. */
+export const masterKey = new MasterKey(Buffer.alloc(32, 'gateway'));
+
 const root: AccountWithKeys = {
   accountId: '000000000000',
   canonicalId: 'a'.repeat(64),
@@ -64,6 +68,7 @@ export async function startGateway(options: TestGatewayOptions = {}): Promise<Te
     config,
     log: silentLog,
     root,
+    masterKey,
     ...(options.wrapProvider && { wrapProvider: options.wrapProvider }),
   });
   const clients: S3Client[] = [];

@@ -9,6 +9,7 @@ import type {
   Part,
   PlacedShard,
   ProviderId,
+  SealedSpan,
   ShardCid,
   StripeId,
   Upload,
@@ -48,11 +49,25 @@ export function cidOfDigest(sha256: Uint8Array): ShardCid {
   return CID.createV1(raw.code, digest.create(0x12, sha256)).toString() as ShardCid;
 }
 
+/** What the shards of a test's stripe take: half again as much as the data, and a footer for each of six. */
+export function storedBytesOf(dataBytes: number): number {
+  return Math.ceil(dataBytes * 1.5) + 6 * 64;
+}
+
 /** A stripe of RS 4+2 with all shards, or only the first `placed` of them. */
-export function newStripe({ placed = 6, dataBytes = 4096 }: { placed?: number; dataBytes?: number } = {}): NewStripe {
+export function newStripe({
+  placed = 6,
+  dataBytes = 4096,
+  storedBytes = storedBytesOf(dataBytes),
+}: {
+  placed?: number;
+  dataBytes?: number;
+  storedBytes?: number;
+} = {}): NewStripe {
   const id = randomBytes(16).toString('hex') as StripeId;
   const shards = Array.from({ length: placed }, (_, index) => placeShard(id, index, `p${index}`));
-  return { id, profileName: 'STANDARD', k: 4, m: 2, blockBytes: 4096, dataBytes, shardCount: 6, shards };
+  const cut = { profileName: 'STANDARD', k: 4, m: 2, blockBytes: 4096, dataBytes, manifestBytes: 100 };
+  return { id, ...cut, shardCount: 6, storedBytes, shards };
 }
 
 export function placeShard(stripeId: StripeId, index: number, providerId: string): PlacedShard {
@@ -61,6 +76,29 @@ export function placeShard(stripeId: StripeId, index: number, providerId: string
 
 export function extentsOf(stripes: readonly NewStripe[]): Extent[] {
   return stripes.map(({ id, dataBytes }) => ({ stripeId: id, offset: 0, length: dataBytes }));
+}
+
+/** One sealed stream in these extents, whole; no span for no extents. */
+export function spansOf(extents: readonly Extent[], keyByte = 7): SealedSpan[] {
+  if (extents.length === 0) return [];
+  const length = sizeOf(extents);
+  return [{ wrappedKey: new Uint8Array(40).fill(keyByte), streamBytes: length, offset: 0, length, extents }];
+}
+
+export function extentsIn(content: { readonly spans: readonly SealedSpan[] }): Extent[] {
+  return content.spans.flatMap(({ extents }) => extents);
+}
+
+function sizeOf(extents: readonly Extent[]): number {
+  return extents.reduce((sum, extent) => sum + extent.length, 0);
+}
+
+let lastNumber = 0;
+
+/** As `drawNumber` gives them, for requests that are made before there is a store: each once, all from before the clock of the tests. */
+export function nextNumber(): number {
+  lastNumber += 1;
+  return lastNumber;
 }
 
 export const plainAttributes: ObjectAttributes = {
@@ -75,13 +113,14 @@ export type PutOptions = Partial<PutVersion> & { readonly etag?: string; readonl
 /** A PUT of a small object: no bytes, unless stripes or extents are given. */
 export function putRequest(key: string, options: PutOptions = {}): PutVersion {
   const { etag = 'd41d8cd98f00b204e9800998ecf8427e', extents, stripes = [], ...rest } = options;
-  const content = { extents: extents ?? extentsOf(stripes), etag };
+  const all = extents ?? extentsOf(stripes);
   return {
     bucket: bucketName,
     key,
+    number: nextNumber(),
     ownerId,
     modifiedAtMs: 1_700_000_000_123,
-    content: { ...content, sizeBytes: content.extents.reduce((sum, extent) => sum + extent.length, 0) },
+    content: { spans: spansOf(all), etag, sizeBytes: sizeOf(all) },
     attributes: plainAttributes,
     stripes,
     ...rest,
@@ -101,8 +140,8 @@ export function uploadOf(key: string, uploadId: string): Upload {
 }
 
 export function partOf(partNumber: number, extents: readonly Extent[]): Part {
-  const sizeBytes = extents.reduce((sum, extent) => sum + extent.length, 0);
-  return { partNumber, modifiedAtMs: 1_700_000_000_789, etag: `etag-${partNumber}`, sizeBytes, extents };
+  const common = { partNumber, modifiedAtMs: 1_700_000_000_789, etag: `etag-${partNumber}` };
+  return { ...common, sizeBytes: sizeOf(extents), spans: spansOf(extents, partNumber) };
 }
 
 /** A PUT of a part: its stripes, or extents into live ones. */
@@ -113,7 +152,7 @@ export function partRequest(
 ): PutPart {
   const part = partOf(partNumber, extents);
   const { bucket, key, uploadId } = upload;
-  return { bucket, key, uploadId, part: etag === undefined ? part : { ...part, etag }, stripes };
+  return { bucket, key, uploadId, number: nextNumber(), part: etag === undefined ? part : { ...part, etag }, stripes };
 }
 
 export async function createBucket(

@@ -61,6 +61,25 @@ export class ModelStore {
     return new Set([...this.versions, ...parts].flatMap(({ stripes }) => stripes));
   }
 
+  /** How many bytes of each stripe are referred to, when each mention is of 4,096. */
+  liveBytes(): Map<string, number> {
+    const bytes = new Map<string, number>();
+    const parts = this.uploads.flatMap((upload) => [...upload.parts.values()]);
+    for (const { stripes } of [...this.versions, ...parts]) {
+      for (const stripe of stripes) bytes.set(stripe, (bytes.get(stripe) ?? 0) + 4096);
+    }
+    return bytes;
+  }
+
+  /** Whoever refers to one stripe then refers to another one. */
+  move(from: string, to: string): void {
+    const moveAll = (stripes: readonly string[]) => stripes.map((stripe) => (stripe === from ? to : stripe));
+    this.versions = this.versions.map((version) => ({ ...version, stripes: moveAll(version.stripes) }));
+    for (const { parts } of this.uploads) {
+      for (const [number, part] of parts) parts.set(number, { ...part, stripes: moveAll(part.stripes) });
+    }
+  }
+
   /** Every version in the order in which it is listed. */
   sortedVersions(): ModelVersion[] {
     const keys = sortKeys(new Set(this.versions.map(({ key }) => key)));

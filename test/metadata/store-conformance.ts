@@ -3,6 +3,9 @@ import { testBuckets } from './bucket-conformance.ts';
 import { testListings } from './listing-conformance.ts';
 import type { MakeStore } from './metadata-fixtures.ts';
 import { testAgainstModel } from './model-conformance.ts';
+import { testMoves } from './move-conformance.ts';
+import { testRecords } from './record-conformance.ts';
+import { testRecovery } from './recovery-conformance.ts';
 import { testStripes } from './stripe-conformance.ts';
 import { testUploads } from './upload-conformance.ts';
 import { testVersions } from './version-conformance.ts';
@@ -18,6 +21,9 @@ export function testMetadataStore(name: string, make: MakeStore, { modelRuns }: 
     testListings(make);
     testUploads(make);
     testStripes(make);
+    testMoves(make);
+    testRecords(make);
     testAgainstModel(make, modelRuns);
+    testRecovery(make, modelRuns);
   });
 }

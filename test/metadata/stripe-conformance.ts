@@ -19,7 +19,7 @@ import {
 } from './metadata-fixtures.ts';
 
 /** A stripe as it is found again. */
-function asFound({ shardCount: _, ...stripe }: NewStripe): Stripe {
+function asFound({ shardCount: _, storedBytes: __, ...stripe }: NewStripe): Stripe {
   return stripe;
 }
 
@@ -170,7 +170,15 @@ export function testStripes(make: MakeStore): void {
         await store.putVersion(putRequest('key', { stripes: [used, unused], extents: extentsOf([used]) }));
         assert.deepEqual(await freedStripes(store), [unused.id]);
         const usage = await store.countUsage();
-        assert.deepEqual(usage, { buckets: 1, versions: 1, liveStripes: 1, freedStripes: 1, degradedStripes: 0 });
+        assert.deepEqual(usage, {
+          buckets: 1,
+          versions: 1,
+          liveStripes: 1,
+          freedStripes: 1,
+          degradedStripes: 0,
+          storedBytes: used.storedBytes,
+          neededBytes: 6144,
+        });
       }),
     );
 

@@ -13,6 +13,7 @@ import {
   partRequest,
   plainAttributes,
   putRequest,
+  spansOf,
   uploadOf,
   withStore,
 } from './metadata-fixtures.ts';
@@ -121,7 +122,7 @@ export function testUploads(make: MakeStore): void {
             sizeBytes: 4103,
             etag: 'whole-2',
             checksum,
-            extents: extentsOf([stripes[0]!, stripes[2]!]),
+            spans: [...spansOf(extentsOf([stripes[0]!]), 1), ...spansOf(extentsOf([stripes[2]!]), 3)],
             parts: [
               { partNumber: 1, sizeBytes: 4096, checksum: 'crc-0' },
               { partNumber: 3, sizeBytes: 7, checksum: 'crc-2' },

@@ -128,4 +128,73 @@ describe('the write queue', () => {
     await Promise.all(all);
     await queue.close();
   });
+
+  describe('over a log that must be flushed', () => {
+    let flushes: PromiseWithResolvers<void>[];
+
+    beforeEach(() => {
+      flushes = [];
+      const flush = (): Promise<void> => {
+        flushes.push(Promise.withResolvers<void>());
+        return flushes.at(-1)!.promise;
+      };
+      const nothing = (): void => {};
+      const state = { mark: nothing, rewind: nothing, save: nothing, reload: nothing };
+      queue = new WriteQueue({ db, state, log: silentLog, flush });
+    });
+
+    const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
+
+    it('tells nobody of a commit before the flush, and says that one is under way', async () => {
+      let isTold = false;
+      const done = queue.run(insert('a')).then(() => {
+        isTold = true;
+      });
+      await nextTurn();
+      assert.equal(names(), 'a', 'it is committed');
+      assert.ok(queue.flushing, 'it must not be shown');
+      assert.equal(isTold, false);
+      flushes[0]!.resolve();
+      await done;
+      assert.equal(queue.flushing, undefined);
+    });
+
+    it('gathers what comes meanwhile for the next commit', async () => {
+      const first = queue.run(insert('a'));
+      await nextTurn();
+      const others = [queue.run(insert('b')), queue.run(insert('c'))];
+      await nextTurn();
+      assert.equal(names(), 'a');
+      flushes[0]!.resolve();
+      await first;
+      await nextTurn();
+      assert.equal(names(), 'a b c');
+      assert.equal(flushes.length, 2);
+      flushes[1]!.resolve();
+      await Promise.all(others);
+    });
+
+    it('takes no more writes after a flush that failed', async () => {
+      const first = assert.rejects(queue.run(insert('a')), /could not be flushed/);
+      await nextTurn();
+      const second = assert.rejects(queue.run(insert('b')), /could not be flushed/);
+      flushes[0]!.reject(new Error('EIO'));
+      await Promise.all([first, second]);
+      await assert.rejects(queue.run(insert('c')), /could not be flushed/);
+      await queue.close();
+    });
+
+    it('closes after the flush', async () => {
+      const done = queue.run(insert('a'));
+      await nextTurn();
+      let isClosed = false;
+      const closing = queue.close().then(() => {
+        isClosed = true;
+      });
+      await nextTurn();
+      assert.equal(isClosed, false);
+      flushes[0]!.resolve();
+      await Promise.all([done, closing]);
+    });
+  });
 });

@@ -4,7 +4,7 @@ import * as listings from './listing-acts.ts';
 import * as objects from './object-acts.ts';
 import { type ModelObject, S3Model } from './s3-model.ts';
 import { resetRandomness } from './seeded-randomness.ts';
-import { assertBytes, attempt, collectBytes, makeBody, ProcessDied, type Stage } from './stage.ts';
+import { assertBytes, attempt, collectBytes, isPacked, makeBody, ProcessDied, type Stage } from './stage.ts';
 import type { Act, Race, Step, StepOf } from './steps.ts';
 import * as storage from './storage-acts.ts';
 import { auditStorage } from './storage-audit.ts';
@@ -12,6 +12,7 @@ import * as uploads from './upload-acts.ts';
 import { bucketName, ownerId, World, type WorldSetting } from './world.ts';
 
 const hourMs = 3_600_000;
+const maxPasses = 8;
 const never = new AbortController().signal;
 
 /** Lives through a history in a world of its own, and checks all that can be checked at its end. */
@@ -106,14 +107,21 @@ async function restart(stage: Stage): Promise<void> {
 async function takeDuring(stage: Stage, { at, when, outer, inner }: StepOf<'during'>): Promise<void> {
   // One pass of upkeep waits for another, and would wait for itself.
   const isTangled = [outer, inner].every(({ verb }) => ['upkeep', 'calm', 'age'].includes(verb));
+  // A pack waits for the one under way, and so does what goes into it: it ends after the outer act.
+  const isQueued = [outer, inner].every((act) => (act.verb === 'put' || act.verb === 'part') && isPacked(stage, act));
   let isTaken = isTangled;
   let trouble: { readonly error: unknown } | undefined;
+  let queued: Promise<unknown> | undefined;
   stage.world.gate.arm(at, when, async () => {
     isTaken = true;
-    if (!isTangled) await takeAct(stage, inner).catch((error: unknown) => (trouble = { error }));
+    if (isTangled) return;
+    const taking = takeAct(stage, inner).catch((error: unknown) => (trouble = { error }));
+    if (isQueued) queued = taking;
+    else await taking;
   });
   await takeAct(stage, outer);
   stage.world.gate.disarm();
+  await queued;
   if (trouble !== undefined) throw trouble.error;
   if (!isTaken) await takeAct(stage, inner);
 }
@@ -231,10 +239,14 @@ async function checkEnd(stage: Stage): Promise<void> {
     place.isLost = false;
     place.forgetFaultsToCome();
   }
-  // The first pass repairs and forgets what is due; the second comes when nothing is under suspicion any more.
-  for (let pass = 0; pass < 2; pass++) {
+  // The first pass repairs and forgets what is due; the second comes when nothing is under suspicion any more. What
+  // compaction leaves is for the pass after it, and there is an end to it.
+  let quietPasses = 0;
+  for (let pass = 0; quietPasses < 2; pass++) {
+    assert.ok(pass < maxPasses, 'compaction comes to no end');
     world.clock.nowMs += 3 * hourMs;
-    await world.upkeep.runOnce();
+    const { bytesCompacted } = await world.upkeep.runOnce();
+    quietPasses = bytesCompacted === 0 ? quietPasses + 1 : 0;
   }
   const isExcused = (provider: { id: string }, cid: Parameters<(typeof world.places)[0]['isDamaged']>[0]): boolean =>
     world.places.find(({ id }) => id === provider.id)?.isDamaged(cid) ?? false;

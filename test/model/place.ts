@@ -9,7 +9,7 @@ export const damageKinds = ['flip', 'truncate', 'swap', 'gone'] as const;
 export type DamageKind = (typeof damageKinds)[number];
 
 /** Calls that may fail once without a stripe losing a shard that it had. */
-export const flakyCalls = ['createShard', 'append', 'commit', 'deleteShard', 'listShards'] as const;
+export const flakyCalls = ['putShard', 'createShard', 'append', 'commit', 'deleteShard', 'listShards'] as const;
 export type FlakyCall = (typeof flakyCalls)[number];
 
 /** A provider that can be lost and come back, and whose shards can rot. It outlives the engines that use it. */
@@ -68,12 +68,17 @@ export class Place extends WrappedProvider {
     return result;
   }
 
+  override putShard(cid: ShardCid, buffers: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
+    this.#noteCommit(cid);
+    return super.putShard(cid, buffers, signal);
+  }
+
   override async createShard(signal?: AbortSignal): Promise<ShardWriter> {
     const writer = await super.createShard(signal);
     return {
       ...writer,
       commit: async (cid) => {
-        if (!this.#committedAtMs.has(cid)) this.#committedAtMs.set(cid, this.#clock.now());
+        this.#noteCommit(cid);
         await writer.commit(cid);
       },
     };
@@ -104,6 +109,10 @@ export class Place extends WrappedProvider {
     await super.deleteShard(cid, signal);
     this.#damage.delete(cid);
     this.#committedAtMs.delete(cid);
+  }
+
+  #noteCommit(cid: ShardCid): void {
+    if (!this.#committedAtMs.has(cid)) this.#committedAtMs.set(cid, this.#clock.now());
   }
 
   async #otherThan(cid: ShardCid): Promise<ShardCid> {

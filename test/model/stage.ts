@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { type Failure, type FailureKind, isFailure } from '../../core/failure.ts';
 import type { ChecksumAlgorithm, Stripe, StripeId, WriteCondition } from '../../core/model.ts';
 import type { DeclaredDigests, Payload } from '../../core/payload.ts';
+import { sealedBytes } from '../../crypto/sealed-stream.ts';
 import { planStripe } from '../../engine/stripe-plan.ts';
 import { storedShardCount } from '../../erasure/geometry.ts';
+import { extentsOf } from '../harness/extents-of.ts';
 import { md5Hex, patternBytes } from '../harness/pattern-bytes.ts';
 import type { Place } from './place.ts';
 import type { ConditionKind, S3Model } from './s3-model.ts';
@@ -138,31 +140,51 @@ export function assertBytes(actual: Buffer, expected: Buffer, what: string): voi
   assert.ok(actual.equals(expected), `other bytes than were stored: ${what}`);
 }
 
+/** A manifest of a history's objects is sealed no shorter and no longer than that. */
+const manifestBounds = [200, 1500] as const;
+
+/** Whether a write shares its stripe with others that come together. */
+export function isPacked({ world }: Stage, { sizeBytes, isUnsized }: Pick<Body, 'sizeBytes' | 'isUnsized'>): boolean {
+  return !isUnsized && sizeBytes > 0 && sizeBytes <= world.packObjectBytes;
+}
+
+/** How many shards a write comes to, at least and at most. */
+function countShards(stage: Stage, body: Pick<Body, 'sizeBytes' | 'isUnsized'>): number[] {
+  const { k, m } = stage.world.profile;
+  if (body.sizeBytes === 0) return [0];
+  // By itself it is one block of a pack.
+  if (isPacked(stage, body)) return [1 + m];
+  return manifestBounds.map((manifestBytes) => {
+    const dataBytes = sealedBytes(body.sizeBytes) + manifestBytes;
+    const { blockBytes } = planStripe({ k }, { sizeBytes: body.isUnsized ? undefined : dataBytes, writtenBytes: 0 });
+    return storedShardCount({ k, m, blockBytes, dataBytes });
+  });
+}
+
 /**
  * Tells whether a write will find enough providers: `shortage` returns refusals that must come and such that may, once
  * the write is over. It is certain only where the providers stayed as they were meanwhile.
  */
 export function watchShortage(
   stage: Stage,
-  { sizeBytes, isUnsized }: Pick<Body, 'sizeBytes' | 'isUnsized'>,
+  body: Pick<Body, 'sizeBytes' | 'isUnsized'>,
 ): () => {
   readonly must: FailureKind[];
   readonly may: FailureKind[];
 } {
   const { world } = stage;
-  const { k, m } = world.profile;
-  const { blockBytes } = planStripe({ k }, { sizeBytes: isUnsized ? undefined : sizeBytes, writtenBytes: 0 });
-  const storedShards = storedShardCount({ k, m, blockBytes, dataBytes: sizeBytes });
-  const isShort = (): boolean => {
+  const { m } = world.profile;
+  const shortOf = (storedShards: number): boolean => {
     const durable = Math.min(storedShards, world.places.filter((place) => !place.isLost).length);
     return durable < storedShards - Math.floor(m / 2);
   };
   const changesBefore = stage.weatherChanges;
-  const wasShort = isShort();
+  const shortages = countShards(stage, body).map(shortOf);
   const wasFlaky = world.places.some((place) => place.hasFaultsToCome);
   return () => {
     if (wasFlaky || stage.weatherChanges !== changesBefore) return { must: [], may: ['too-few-writes'] };
-    return { must: wasShort ? ['too-few-writes'] : [], may: [] };
+    if (shortages.every((isShort) => isShort)) return { must: ['too-few-writes'], may: [] };
+    return { must: [], may: shortages.includes(true) ? ['too-few-writes'] : [] };
   };
 }
 
@@ -174,11 +196,11 @@ export async function findNeededStripes({ world, model, readers }: Stage): Promi
     if (kind !== 'object') continue;
     const version = await metadata.findVersion(bucketName, key, versionId);
     assert.ok(version?.kind === 'object', `no version ${versionId} of ${key}`);
-    for (const { stripeId } of version.extents) ids.add(stripeId);
+    for (const { stripeId } of extentsOf(version)) ids.add(stripeId);
   }
   for (const { key, uploadId } of model.openUploads()) {
     const { parts } = await metadata.listParts(bucketName, key, uploadId);
-    for (const { extents } of parts) for (const { stripeId } of extents) ids.add(stripeId);
+    for (const part of parts) for (const { stripeId } of extentsOf(part)) ids.add(stripeId);
   }
   const stripes = await metadata.findStripes([...ids]);
   assert.equal(stripes.size, ids.size, 'a stripe that is needed is not known');

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { maxPackObjectBytes } from '../../engine/engine-limits.ts';
 import { damageKinds, flakyCalls } from './place.ts';
 import { conditionKinds } from './s3-model.ts';
 import { providerKinds, type WorldSetting } from './world.ts';
@@ -11,10 +12,11 @@ const anyText = fc.constantFrom('', 'a', 'a/', 'a/b', 'b', '/', '\u{1f600}', '\u
 /** A choice among what there is by then, by index modulo its number. */
 const anyPick = fc.nat(1_000);
 const anyFraction = fc.integer({ min: 0, max: 1_000 }).map((permille) => permille / 1_000);
-/** Around one byte, one block, the longest small object, several shards, and rarely several rows. */
+/** Around one byte, one package, the longest object of a pack, several shards, and rarely several rows. */
 const anySize = fc.oneof(
   { weight: 3, arbitrary: fc.constantFrom(0, 1, 100, 4095, 4096, 4097) },
-  { weight: 3, arbitrary: fc.constantFrom(16 * KiB - 1, 16 * KiB, 16 * KiB + 1) },
+  { weight: 1, arbitrary: fc.constantFrom(64 * KiB - 1, 64 * KiB, 64 * KiB + 1, 128 * KiB, 128 * KiB + 1) },
+  { weight: 2, arbitrary: fc.integer({ min: 0, max: 6_000 }) },
   { weight: 4, arbitrary: fc.integer({ min: 0, max: 100 * KiB }) },
   { weight: 1, arbitrary: fc.integer({ min: 500 * KiB, max: 1300 * KiB }) },
 );
@@ -148,7 +150,7 @@ export type Step = typeof anyStep extends fc.Arbitrary<infer T> ? T : never;
 export type StepOf<Verb extends Step['verb']> = Extract<Step, { verb: Verb }>;
 
 /** With as many providers as shards a lost one makes stripes degraded; with more, shards go elsewhere. */
-const anyShape = fc.constantFrom<Omit<WorldSetting, 'providerKind'>>(
+const anyShape = fc.constantFrom<Pick<WorldSetting, 'k' | 'm' | 'providerCount'>>(
   { k: 1, m: 2, providerCount: 3 },
   { k: 1, m: 2, providerCount: 4 },
   { k: 2, m: 1, providerCount: 4 },
@@ -165,8 +167,12 @@ export const anyWorld: fc.Arbitrary<WorldSetting> = fc
       { weight: 7, arbitrary: fc.constant(providerKinds[0]) },
       { weight: 1, arbitrary: fc.constant(providerKinds[1]) },
     ),
+    fc.oneof(
+      { weight: 4, arbitrary: fc.constant(maxPackObjectBytes) },
+      { weight: 1, arbitrary: fc.constantFrom(0, 5_000) },
+    ),
   )
-  .map(([shape, providerKind]) => ({ ...shape, providerKind }));
+  .map(([shape, providerKind, packObjectBytes]) => ({ ...shape, providerKind, packObjectBytes }));
 
 /** Begins with some objects, since without them most acts have nothing to act on. */
 const anySteps = fc

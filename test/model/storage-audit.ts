@@ -3,6 +3,7 @@ import type { ShardCid, Stripe, StripeId } from '../../core/model.ts';
 import { shardBytes } from '../../erasure/shard-format.ts';
 import type { MetadataStore } from '../../metadata/metadata-store.ts';
 import type { Provider } from '../../placement/providers/provider.ts';
+import { extentsOf } from '../harness/extents-of.ts';
 
 const pageEntries = 1000;
 
@@ -62,7 +63,7 @@ async function addStripes(metadata: MetadataStore, bucket: string, needed: Set<S
     const page = await metadata.listVersions({ bucket, limit: pageEntries, ...markers });
     for (const { kind, key, versionId } of page.versions) {
       const version = kind === 'object' ? await metadata.findVersion(bucket, key, versionId) : undefined;
-      if (version?.kind === 'object') for (const { stripeId } of version.extents) needed.add(stripeId);
+      if (version?.kind === 'object') for (const { stripeId } of extentsOf(version)) needed.add(stripeId);
     }
     isTruncated = page.isTruncated;
     markers = { keyMarker: page.nextKeyMarker ?? '', versionIdMarker: page.nextVersionIdMarker ?? '' };
@@ -71,7 +72,7 @@ async function addStripes(metadata: MetadataStore, bucket: string, needed: Set<S
   assert.ok(!isTruncated, 'more uploads than an audit looks at');
   for (const { key, uploadId } of uploads) {
     const { parts } = await metadata.listParts(bucket, key, uploadId);
-    for (const { extents } of parts) for (const { stripeId } of extents) needed.add(stripeId);
+    for (const part of parts) for (const { stripeId } of extentsOf(part)) needed.add(stripeId);
   }
 }
 

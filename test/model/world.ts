@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import { silentLog } from '../../core/log.ts';
 import { Metrics } from '../../core/metrics.ts';
 import type { Profile, ProviderId } from '../../core/model.ts';
+import { MasterKey } from '../../crypto/master-key.ts';
 import { createEngine } from '../../engine/create-engine.ts';
 import type { Engine } from '../../engine/engine.ts';
-import type { EngineLimits } from '../../engine/engine-limits.ts';
+import { type EngineLimits, maxPackObjectBytes } from '../../engine/engine-limits.ts';
 import type { Upkeep } from '../../engine/upkeep/upkeep.ts';
 import { createPackageCodec } from '../../erasure/package-codec.ts';
 import type { MetadataStore } from '../../metadata/metadata-store.ts';
@@ -36,9 +37,11 @@ const limits: Partial<EngineLimits> = {
   freedGraceMs: 1_000,
   orphanAgeMs: hourMs,
   completionAgeMs: 10_000 * dayMs,
+  compactAgeMs: 1_000,
 };
 
 const codec = await createPackageCodec();
+const masterKey = new MasterKey(Buffer.alloc(32, 'model'));
 
 export const providerKinds = ['memory', 'directory'] as const;
 
@@ -47,6 +50,8 @@ export interface WorldSetting {
   readonly m: number;
   readonly providerCount: number;
   readonly providerKind: (typeof providerKinds)[number];
+  /** The longest object that shares a stripe; the engine's own limit where nothing is said. */
+  readonly packObjectBytes?: number;
 }
 
 /** An engine over a metadata file and providers that outlive it. */
@@ -86,6 +91,10 @@ export class World {
 
   get metadata(): MetadataStore {
     return this.#metadata!;
+  }
+
+  get packObjectBytes(): number {
+    return this.#setting.packObjectBytes ?? maxPackObjectBytes;
   }
 
   get gate(): Gate {
@@ -135,7 +144,8 @@ export class World {
       clock,
       log: silentLog,
       metrics,
-      limits,
+      masterKey,
+      limits: { ...limits, packObjectBytes: this.packObjectBytes },
     });
     this.#engine = engine;
     this.#upkeep = upkeep;

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { isFailure } from '../../core/failure.ts';
 import type { ProviderId, ShardCid } from '../../core/model.ts';
+import { readMarkerId } from '../../placement/providers/directory-marker.ts';
 import { openDirectoryProvider } from '../../placement/providers/directory-provider.ts';
 import { listAll, nameOf, storeShard } from './provider-conformance.ts';
 
@@ -23,8 +24,10 @@ describe('directory of a provider', () => {
   const open = (reserveBytes = 0) => openDirectoryProvider({ id, path, reserveBytes });
 
   it('is made and marked at first open', async () => {
-    await open();
-    assert.deepEqual((await readdir(path)).sort(), ['provider.json', 'shards', 'tmp']);
+    await (await open()).close();
+    assert.deepEqual((await readdir(path)).sort(), ['index.sqlite', 'provider.json', 'segments', 'shards', 'tmp']);
+    assert.deepEqual(await readdir(join(path, 'segments')), []);
+    assert.equal(await readMarkerId(path), id);
     assert.deepEqual(JSON.parse(await readFile(join(path, 'provider.json'), 'utf8')), {
       format: 'holdfast-provider',
       version: 1,
@@ -111,6 +114,7 @@ describe('directory of a provider', () => {
     for (const text of ['', '{}', '[1]', '{"format":"holdfast-provider","version":2,"id":"d1"}']) {
       await writeFile(join(path, 'provider.json'), text);
       await assert.rejects(open(), isProviderError, text);
+      await assert.rejects(readMarkerId(path), Error, text);
     }
   });
 
@@ -132,11 +136,20 @@ describe('directory of a provider', () => {
     const provider = await open();
     const bytes = randomBytes(100);
     const cid = await storeShard(provider, bytes);
+    const small = randomBytes(99);
+    const smallCid = nameOf(small);
+    await provider.putShard(smallCid, [small]);
     const writer = await provider.createShard();
     await writer.append([bytes]);
     await rename(path, `${path}-gone`);
     const calls = [
       () => provider.createShard(),
+      () => provider.putShard(nameOf(randomBytes(4)), [randomBytes(4)]),
+      () => provider.statShard(smallCid),
+      () => provider.deleteShard(smallCid),
+      () => provider.readRoot(),
+      () => provider.writeRoot(bytes),
+      () => provider.reclaim(),
       () => writer.commit(nameOf(randomBytes(3))),
       () => provider.readShard(cid, 0, 100),
       () => provider.statShard(cid),
@@ -149,8 +162,12 @@ describe('directory of a provider', () => {
     assert.deepEqual(await readdir(join(parent, 'disk')), ['d1-gone']);
     await rename(`${path}-gone`, path);
     assert.deepEqual(Buffer.from(await provider.readShard(cid, 0, 100)), bytes);
+    assert.deepEqual(Buffer.from(await provider.readShard(smallCid, 0, 99)), small);
     await storeShard(provider, randomBytes(20));
-    assert.equal((await listAll(provider, 1)).length, 2);
+    await provider.putShard(nameOf(bytes.subarray(1)), [bytes.subarray(1)]);
+    assert.equal((await listAll(provider, 1)).length, 4);
+    await provider.close();
+    assert.equal((await listAll(await open(), 1)).length, 4);
   });
 
   it('writes nothing to the mount point beneath a disk that fell out', async () => {
@@ -159,6 +176,8 @@ describe('directory of a provider', () => {
     await rename(path, `${path}-gone`);
     await mkdir(path);
     await assert.rejects(storeShard(provider, randomBytes(100)), isProviderError);
+    await assert.rejects(provider.putShard(nameOf(randomBytes(9)), [randomBytes(9)]), isProviderError);
+    await assert.rejects(provider.writeRoot(randomBytes(9)), isProviderError);
     await assert.rejects(provider.readShard(cid, 0, 1), isProviderError);
     await assert.rejects(provider.deleteShard(cid), isProviderError);
     await assert.rejects(provider.listShards(undefined, 10), isProviderError);

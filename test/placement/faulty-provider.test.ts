@@ -98,6 +98,31 @@ describe('faulty provider', () => {
     assert.equal((await listAll(inner, 10)).length, 1);
   });
 
+  it('spoils whole shards and roots as it does pieces of them', async () => {
+    const { inner, provider, faults } = await setUp();
+    const other = new Uint8Array(50).fill(9);
+    const name = nameOf(other);
+    faults.next('putShard', 'lose');
+    faults.next('putShard', 'full');
+    faults.next('putShard', 'flip');
+    await provider.putShard(name, [other]);
+    await assert.rejects(provider.putShard(name, [other]), (error) => isFailure(error, 'provider-full'));
+    assert.equal((await listAll(inner, 10)).length, 1);
+    await provider.putShard(name, [other.subarray(0, 20), other.subarray(20)]);
+    assert.equal(countDifferentBits(await inner.readShard(name, 0, 50), other), 1);
+    faults.next('putShard', 'truncate');
+    const short = new Uint8Array(40).fill(3);
+    await provider.putShard(nameOf(short), [short]);
+    assert.equal((await inner.statShard(nameOf(short))).bytes, 39);
+    await provider.writeRoot(other);
+    faults.next('writeRoot', 'lose');
+    await provider.writeRoot(short);
+    assert.deepEqual(await provider.readRoot(), other);
+    faults.next('readRoot', 'flip');
+    assert.equal(countDifferentBits((await provider.readRoot())!, other), 1);
+    assert.deepEqual(other, new Uint8Array(50).fill(9));
+  });
+
   it('keeps nothing of a shard whose commit fails', async () => {
     const { inner, provider, faults } = await setUp();
     const before = await inner.capacity();

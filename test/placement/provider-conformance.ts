@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { isFailure } from '../../core/failure.ts';
 import type { ShardCid } from '../../core/model.ts';
 import { shardCid } from '../../erasure/shard-format.ts';
-import type { Provider, ShardStat } from '../../placement/providers/provider.ts';
+import { maxRootBytes, type Provider, type ShardStat } from '../../placement/providers/provider.ts';
 
 /** A CID that fits the bytes, as far as a provider can know. */
 export function nameOf(bytes: Uint8Array): ShardCid {
@@ -212,6 +212,151 @@ export function testProvider(
       for (const cid of unseen.slice(1)) assert.ok(seen.includes(cid));
     });
 
+    it('puts whole shards of any length, in any number of buffers', async () => {
+      const expected = new Map<ShardCid, number>();
+      for (const length of [0, 1, 63, 4096, 65_536, 262_143, 262_144, 300_000, 1_000_000]) {
+        const bytes = randomBytes(length);
+        const cut = length >> 2;
+        await provider.putShard(nameOf(bytes), [
+          bytes.subarray(0, cut),
+          new Uint8Array(0),
+          ...Array.from({ length: Math.min(cut, 1500) }, (_, i) => bytes.subarray(cut + i, cut + i + 1)),
+          bytes.subarray(cut + Math.min(cut, 1500)),
+        ]);
+        expected.set(nameOf(bytes), length);
+        assert.ok(bytes.equals(await provider.readShard(nameOf(bytes), 0, length)), `${length} bytes`);
+        assert.equal((await provider.statShard(nameOf(bytes))).bytes, length);
+        await assert.rejects(provider.readShard(nameOf(bytes), 0, length + 1), (error) =>
+          isFailure(error, 'provider-error'),
+        );
+      }
+      for (const limit of [1, 2, 4, 9, 100]) {
+        const shards = await listAll(provider, limit);
+        assert.equal(shards.length, expected.size);
+        assert.deepEqual(new Map(shards.map(({ cid, bytes }) => [cid, bytes])), expected, `in pages of ${limit}`);
+      }
+    });
+
+    it('puts many shards at once, and the same one many times', async () => {
+      const shards = Array.from({ length: 200 }, (_, i) => randomBytes(10 * i));
+      await Promise.all(
+        [...shards, ...shards, ...shards.slice(0, 50)].map((bytes) => provider.putShard(nameOf(bytes), [bytes])),
+      );
+      for (const bytes of shards) {
+        assert.ok(bytes.equals(await provider.readShard(nameOf(bytes), 0, bytes.length)));
+      }
+      assert.equal((await listAll(provider, 30)).length, 200);
+    });
+
+    it('changes nothing when a shard is put that is there', async () => {
+      const bytes = randomBytes(500);
+      await provider.putShard(nameOf(bytes), [bytes]);
+      const before = await provider.statShard(nameOf(bytes));
+      await provider.putShard(nameOf(bytes), [bytes.subarray(0, 100), bytes.subarray(100)]);
+      assert.deepEqual(await provider.statShard(nameOf(bytes)), before);
+      assert.equal((await listAll(provider, 10)).length, 1);
+    });
+
+    it('has a shard once, in whichever ways it was written', async () => {
+      const first = randomBytes(500);
+      const second = randomBytes(600);
+      await provider.putShard(nameOf(first), [first]);
+      await storeShard(provider, first);
+      await storeShard(provider, second);
+      await provider.putShard(nameOf(second), [second]);
+      assert.equal((await listAll(provider, 1)).length, 2);
+      for (const bytes of [first, second]) {
+        assert.ok(bytes.equals(await provider.readShard(nameOf(bytes), 0, bytes.length)));
+        await provider.deleteShard(nameOf(bytes));
+        await assertMissing(nameOf(bytes));
+      }
+    });
+
+    it('puts a shard again that was deleted', async () => {
+      const bytes = randomBytes(500);
+      for (let count = 0; count < 3; count++) {
+        await provider.putShard(nameOf(bytes), [bytes]);
+        assert.ok(bytes.equals(await provider.readShard(nameOf(bytes), 0, 500)));
+        await provider.deleteShard(nameOf(bytes));
+        await assertMissing(nameOf(bytes));
+      }
+    });
+
+    it('lists shards of every kind that stay, whatever comes and goes meanwhile', async () => {
+      const cids: ShardCid[] = [];
+      for (let count = 0; count < 20; count++) {
+        const bytes = randomBytes(50);
+        if (count % 2 === 0) await storeShard(provider, bytes);
+        else await provider.putShard(nameOf(bytes), [bytes]);
+        cids.push(nameOf(bytes));
+      }
+      const seen: ShardCid[] = [];
+      let cursor: string | undefined;
+      const gone = new Set<ShardCid>();
+      do {
+        const page = await provider.listShards(cursor, 3);
+        seen.push(...page.shards.map((shard) => shard.cid));
+        const victim = cids.find((cid) => !seen.includes(cid) && !gone.has(cid));
+        if (victim !== undefined && gone.size < 4) {
+          gone.add(victim);
+          await provider.deleteShard(victim);
+        }
+        if (page.shards[0] !== undefined) await provider.deleteShard(page.shards[0].cid);
+        const bytes = randomBytes(51);
+        await provider.putShard(nameOf(bytes), [bytes]);
+        await provider.reclaim();
+        cursor = page.cursor;
+      } while (cursor !== undefined && seen.length < 200);
+      assert.equal(new Set(seen).size, seen.length);
+      for (const cid of cids) assert.ok(seen.includes(cid) || gone.has(cid), `${cid} was not listed`);
+    });
+
+    it('keeps one root, the newest', async () => {
+      assert.equal(await provider.readRoot(), undefined);
+      const roots = [randomBytes(10), new Uint8Array(0), randomBytes(maxRootBytes)];
+      for (const root of roots) {
+        await provider.writeRoot(root);
+        assert.ok(Buffer.from(root).equals((await provider.readRoot())!));
+      }
+      const read = (await provider.readRoot())!;
+      read.fill(0);
+      assert.ok(Buffer.from(roots[2]!).equals((await provider.readRoot())!), 'the buffer belongs to the caller');
+      await assert.rejects(provider.writeRoot(new Uint8Array(maxRootBytes + 1)), RangeError);
+      await Promise.all(roots.map((root) => provider.writeRoot(root)));
+      assert.ok(Buffer.from(roots[2]!).equals((await provider.readRoot())!));
+      assert.deepEqual(await listAll(provider, 10), []);
+    });
+
+    it('reclaims space in pieces until there is no more to do, and keeps every shard', async () => {
+      const shards = Array.from({ length: 60 }, () => randomBytes(20_000));
+      await Promise.all(shards.map((bytes) => provider.putShard(nameOf(bytes), [bytes])));
+      for (const [i, bytes] of shards.entries()) if (i % 3 !== 0) await provider.deleteShard(nameOf(bytes));
+      const reading = shards.map((bytes, i) =>
+        i % 3 === 0 ? provider.readShard(nameOf(bytes), 0, bytes.length) : undefined,
+      );
+      let pieces = 0;
+      while (await provider.reclaim()) assert.ok(++pieces < 100, 'it never ends');
+      for (const [i, bytes] of shards.entries()) {
+        if (i % 3 !== 0) {
+          await assertMissing(nameOf(bytes));
+          continue;
+        }
+        assert.ok(bytes.equals((await reading[i])!));
+        assert.ok(bytes.equals(await provider.readShard(nameOf(bytes), 0, bytes.length)));
+      }
+      assert.equal((await listAll(provider, 7)).length, 20);
+      assert.equal(await provider.reclaim(), false);
+    });
+
+    it('knows when a shard was put', async () => {
+      const beforeMs = Date.now() - 50;
+      const bytes = randomBytes(100);
+      await provider.putShard(nameOf(bytes), [bytes]);
+      const { modifiedAtMs } = await provider.statShard(nameOf(bytes));
+      assert.ok(modifiedAtMs >= beforeMs && modifiedAtMs <= Date.now() + 50, `${modifiedAtMs}, now ${Date.now()}`);
+      assert.equal((await listAll(provider, 10))[0]?.modifiedAtMs, modifiedAtMs);
+    });
+
     it('knows when a shard was committed', async () => {
       // File systems keep time in steps of a few milliseconds.
       const beforeMs = Date.now() - 50;
@@ -244,7 +389,11 @@ export function testProvider(
       const reason = new Error('the client went away');
       const signal = AbortSignal.abort(reason);
       const calls = [
+        () => provider.putShard(nameOf(bytes.subarray(1)), [bytes.subarray(1)], signal),
         () => provider.createShard(signal),
+        () => provider.readRoot(signal),
+        () => provider.writeRoot(bytes, signal),
+        () => provider.reclaim(signal),
         () => provider.readShard(cid, 0, 100, signal),
         () => provider.statShard(cid, signal),
         () => provider.deleteShard(cid, signal),
@@ -253,6 +402,8 @@ export function testProvider(
       ];
       for (const call of calls) await assert.rejects(call, (error) => error === reason, String(call));
       assert.ok(await provider.statShard(cid));
+      await assertMissing(nameOf(bytes.subarray(1)));
+      assert.equal(await provider.readRoot(), undefined);
     });
 
     it('ends a writer whose signal is aborted, and shows nothing of it', async () => {

@@ -42,6 +42,10 @@ function createDeafProvider(): {
   };
   const provider: Provider = {
     id,
+    putShard: (_cid, _buffers, signal) => hang(signal),
+    readRoot: (signal) => hang(signal),
+    writeRoot: (_bytes, signal) => hang(signal),
+    reclaim: (signal) => hang(signal),
     createShard: (signal) => {
       if (signal) signals.push(signal);
       return created.promise;
@@ -71,6 +75,10 @@ describe('provider with a deadline', () => {
     const deaf = createDeafProvider();
     const provider = withDeadline(deaf.provider, { timeoutMs });
     const calls: Record<string, () => Promise<unknown>> = {
+      putShard: () => provider.putShard(cid, []),
+      readRoot: () => provider.readRoot(),
+      writeRoot: () => provider.writeRoot(new Uint8Array(1)),
+      reclaim: () => provider.reclaim(),
       createShard: () => provider.createShard(),
       readShard: () => provider.readShard(cid, 0, 1),
       statShard: () => provider.statShard(cid),
@@ -79,7 +87,7 @@ describe('provider with a deadline', () => {
       capacity: () => provider.capacity(),
     };
     for (const [call, start] of Object.entries(calls)) await assert.rejects(start, isTimeout(call));
-    assert.equal(deaf.signals.length, 6);
+    assert.equal(deaf.signals.length, Object.keys(calls).length);
     for (const signal of deaf.signals) assert.ok(isFailure(signal.reason, 'provider-timeout'));
   });
 

@@ -44,6 +44,10 @@ describe('observed provider', () => {
     await provider.listShards(undefined, 10);
     await provider.capacity();
     await provider.deleteShard(cid);
+    await provider.putShard(cid, [bytes.subarray(0, 10), bytes.subarray(10, 15)]);
+    await provider.writeRoot(bytes);
+    await provider.readRoot();
+    await provider.reclaim();
     assert.deepEqual(await countCalls(metrics), {
       'createShard ok': 1,
       'append ok': 2,
@@ -53,12 +57,16 @@ describe('observed provider', () => {
       'listShards ok': 1,
       'capacity ok': 1,
       'deleteShard ok': 1,
+      'putShard ok': 1,
+      'writeRoot ok': 1,
+      'readRoot ok': 1,
+      'reclaim ok': 1,
     });
     const transferred = (await metrics.providerBytes.get()).values.map(({ labels, value }) => [
       labels.direction,
       value,
     ]);
-    assert.deepEqual(Object.fromEntries(transferred), { in: 42, out: 100 });
+    assert.deepEqual(Object.fromEntries(transferred), { in: 42, out: 115 });
     const timed = (await metrics.providerSeconds.get()).values.filter(
       ({ metricName, labels }) => metricName?.endsWith('_count') && labels.call === 'append',
     );
@@ -85,6 +93,10 @@ describe('observed provider', () => {
     const { health, faults, provider } = await setUp();
     await storeShard(provider, bytes);
     const calls: Record<string, () => Promise<unknown>> = {
+      putShard: () => provider.putShard(cid, [bytes]),
+      readRoot: () => provider.readRoot(),
+      writeRoot: () => provider.writeRoot(bytes),
+      reclaim: () => provider.reclaim(),
       createShard: () => provider.createShard(),
       append: () => storeShard(provider, bytes),
       commit: () => storeShard(provider, bytes),

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { compileCache } from '../harness/gateway-process.ts';
 import { createSignedFetch, type SignedFetch } from '../harness/signed-fetch.ts';
 
 const program = fileURLToPath(new URL('../../bin/holdfast.ts', import.meta.url));
@@ -28,7 +29,7 @@ export class HoldfastProcess {
     const nodeArguments = ['--disable-warning=ExperimentalWarning', program, ...args];
     this.child = spawn(process.execPath, nodeArguments, {
       cwd: tmpdir(),
-      env: { PATH: process.env.PATH, ...environment },
+      env: { PATH: process.env.PATH, NODE_COMPILE_CACHE: compileCache, ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const killWithParent = (): void => void this.child.kill('SIGKILL');

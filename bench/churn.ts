@@ -1,0 +1,49 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { churn } from '../test/harness/churn.ts';
+import { startGatewayProcess } from '../test/harness/gateway-process.ts';
+import { renderTable } from './render-table.ts';
+
+const mebibyte = 2 ** 20;
+
+/** Disk use after much was overwritten and deleted, with default settings, against what live data need. */
+export async function benchChurn({ folder, isQuick }: { folder: string; isQuick: boolean }): Promise<string> {
+  const dataDir = await mkdtemp(join(folder, 'bench-churn-'));
+  const gateway = await startGatewayProcess({ dataDir, environment: { HOLDFAST_LOG_LEVEL: 'warn' } });
+  try {
+    const report = await churn(gateway, {
+      seed: Date.now() & 0xffff,
+      smallObjects: isQuick ? 2000 : 20_000,
+      largeObjects: isQuick ? 20 : 200,
+      turnover: 3,
+      // Longer than the grace of freed stripes and the interval of upkeep together.
+      quietMs: 60_000,
+    });
+    const mebibytes = (bytes: number): string => (bytes / mebibyte).toFixed(0);
+    return renderTable(
+      [
+        'objects',
+        'written MiB',
+        'live MiB',
+        'disk MiB',
+        'disk / (live x 1.5)',
+        'before upkeep had done its work',
+        'settled after s',
+      ],
+      [
+        [
+          String(report.objects),
+          mebibytes(report.writtenBytes),
+          mebibytes(report.liveBytes),
+          mebibytes(report.diskBytes),
+          report.ratio.toFixed(2),
+          report.ratioAtOnce.toFixed(2),
+          (report.settledMs / 1000).toFixed(0),
+        ],
+      ],
+    );
+  } finally {
+    await gateway.stop();
+    await rm(dataDir, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+  }
+}

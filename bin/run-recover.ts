@@ -1,0 +1,165 @@
+import { open, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { systemClock } from '../core/clock.ts';
+import { ConfigError, parseConfig } from '../core/config.ts';
+import { createLog } from '../core/log.ts';
+import { Metrics } from '../core/metrics.ts';
+import type { MasterKey } from '../crypto/master-key.ts';
+import { BlockReader } from '../engine/block-reader.ts';
+import { recoverStore } from '../engine/recovery/recover-store.ts';
+import type { RecoveryReport } from '../engine/recovery/recovery-report.ts';
+import { createPackageCodec } from '../erasure/package-codec.ts';
+import type { MetadataStore } from '../metadata/metadata-store.ts';
+import { openSqliteStore } from '../metadata/sqlite/sqlite-store.ts';
+import { readMarkerId } from '../placement/providers/directory-marker.ts';
+import { makeFolder } from '../placement/providers/durable-files.ts';
+import { findMasterKey, masterKeyPath } from './load-master-key.ts';
+import { closeFleet, directoryConfig, openFleet, type ProviderConfig } from './open-fleet.ts';
+import { createProgress } from './progress.ts';
+import { rootKeyPath, rootKeySetting, writeRootKey } from './root-account.ts';
+import { writeFileSafely } from './write-file-safely.ts';
+
+interface RecoverArguments {
+  readonly masterKey: string;
+  readonly providers: readonly string[];
+  readonly dataDir: string;
+  readonly isFullScan: boolean;
+}
+
+/** `holdfast recover`. Returns the exit code: 0 when all was recovered, 1 when something is missing. */
+export async function runRecover(args: string[]): Promise<number> {
+  const { masterKey: keyArgument, providers: paths, dataDir, isFullScan } = parseArguments(args);
+  const { masterKey, hex } = await findMasterKey(keyArgument);
+  const databasePath = join(dataDir, 'metadata.sqlite');
+  if (await exists(databasePath)) {
+    throw new ConfigError([`${databasePath} is there already: a recovery makes a new one and overwrites nothing`]);
+  }
+  const providers = await findProviders(paths);
+  await makeFolder(dataDir);
+  const unfinishedPath = `${databasePath}.recovering`;
+  await removeDatabase(unfinishedPath);
+  const { report, rootKey } = await recoverInto(unfinishedPath, { masterKey, providers, isFullScan });
+  await keepKeys(dataDir, hex, rootKey);
+  await rename(unfinishedPath, databasePath);
+  await syncFolder(dirname(databasePath));
+  process.stdout.write(renderReport(report, { dataDir, providers, hasRootKey: rootKey !== undefined }));
+  return report.problems.length > 0 ? 1 : 0;
+}
+
+async function recoverInto(
+  path: string,
+  request: { masterKey: MasterKey; providers: readonly ProviderConfig[]; isFullScan: boolean },
+): Promise<{ report: RecoveryReport; rootKey: unknown }> {
+  const { masterKey, providers, isFullScan } = request;
+  const { limits } = parseConfig({});
+  const log = createLog('warn');
+  const metrics = new Metrics();
+  await using opened = new AsyncDisposableStack();
+  const metadata = opened.adopt(await openSqliteStore({ path, clock: systemClock, log }), (store: MetadataStore) =>
+    store.close(),
+  );
+  const fleet = opened.adopt(await openFleet({ providers, limits, metrics }), closeFleet);
+  const blocks = new BlockReader({ fleet, metrics, log, cacheBytes: 64 * 2 ** 20, onDamage: () => {} });
+  const codec = await createPackageCodec();
+  const { hedgeMs } = limits;
+  const progress = createProgress();
+  const parts = { fleet, blocks, codec, metrics, hedgeMs, masterKey, metadata, log };
+  const report = await recoverStore(parts, { isFullScan, onProgress: progress.show }, new AbortController().signal);
+  progress.end();
+  const rootKey = await metadata.findSetting(rootKeySetting);
+  return { report, rootKey: rootKey === undefined ? undefined : JSON.parse(rootKey) };
+}
+
+function parseArguments(args: string[]): RecoverArguments {
+  const { values } = parseArgs({
+    args,
+    options: {
+      'master-key': { type: 'string' },
+      provider: { type: 'string', multiple: true },
+      'data-dir': { type: 'string' },
+      'full-scan': { type: 'boolean' },
+    },
+  });
+  const { 'master-key': masterKey, provider: providers = [], 'data-dir': dataDir } = values;
+  const faults: string[] = [];
+  if (masterKey === undefined) faults.push('--master-key: must be given: 64 hex digits, or a file that holds them');
+  if (providers.length === 0) faults.push('--provider: must be given, once for each directory that is left');
+  if (dataDir === undefined) faults.push('--data-dir: must be given: where the recovered metadata store goes');
+  if (masterKey === undefined || dataDir === undefined || faults.length > 0) throw new ConfigError(faults);
+  return { masterKey, providers, dataDir, isFullScan: values['full-scan'] ?? false };
+}
+
+/** Which providers these directories are, as their markers say. @throws ConfigError */
+async function findProviders(paths: readonly string[]): Promise<ProviderConfig[]> {
+  const found: ProviderConfig[] = [];
+  const faults: string[] = [];
+  for (const path of paths) {
+    try {
+      const id = await readMarkerId(path);
+      const twin = found.find((other) => other.id === id);
+      if (twin) faults.push(`--provider ${path}: is provider ${id}, and so is ${twin.path}`);
+      else found.push(directoryConfig(id, path));
+    } catch (error) {
+      faults.push(`--provider ${path}: is no provider's directory: ${(error as Error).message}`);
+    }
+  }
+  if (faults.length > 0) throw new ConfigError(faults);
+  return found;
+}
+
+async function keepKeys(dataDir: string, masterKeyHex: string, rootKey: unknown): Promise<void> {
+  if (!(await exists(masterKeyPath(dataDir)))) {
+    await writeFileSafely(masterKeyPath(dataDir), `${masterKeyHex}\n`, 0o600);
+  }
+  if (rootKey !== undefined && !(await exists(rootKeyPath(dataDir)))) await writeRootKey(rootKeyPath(dataDir), rootKey);
+}
+
+function renderReport(
+  report: RecoveryReport,
+  made: { dataDir: string; providers: readonly ProviderConfig[]; hasRootKey: boolean },
+): string {
+  const { imported, manifests, problems } = report;
+  const journaledAt = report.journaledAtMs === undefined ? 'never' : new Date(report.journaledAtMs).toISOString();
+  const lines = [
+    `snapshot chunks: ${report.snapshotChunks}`,
+    `journal batches: ${report.batches} (the last one of ${journaledAt})`,
+    `from these: ${imported.buckets} buckets, ${imported.versions} versions, ${imported.uploads} uploads, ${imported.parts} parts, ${imported.stripes} stripes`,
+    `from manifests: ${manifests.versions} versions, ${manifests.parts} parts (${manifests.refused} entries did not apply)`,
+    `shards listed: ${report.shardsListed}; found where the journal did not say: ${manifests.shardsNoted}`,
+    `root key: ${made.hasRootKey ? 'restored' : 'not kept here, since it was configured'}`,
+    '',
+    ...problems.map((problem) => `MISSING: ${problem}`),
+    problems.length > 0 ? `not all could be recovered: ${problems.length} things are missing` : 'all was recovered',
+    '',
+    `The metadata store is in ${resolve(made.dataDir)}. Start the gateway with HOLDFAST_DATA_DIR=${made.dataDir}, and unless the`,
+    'providers lie where they are by default, with them in its configuration file:',
+    '',
+    JSON.stringify({
+      providers: made.providers.map(({ id, path }) => ({ id, kind: 'directory', path: resolve(path) })),
+    }),
+    '',
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** What a recovery that was interrupted has left. */
+async function removeDatabase(path: string): Promise<void> {
+  for (const suffix of ['', '-wal', '-shm']) await rm(`${path}${suffix}`, { force: true });
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}

@@ -1,0 +1,86 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { systemClock } from '../core/clock.ts';
+import { ConfigError } from '../core/config.ts';
+import { createLog } from '../core/log.ts';
+import { Metrics } from '../core/metrics.ts';
+import { createEngine } from '../engine/create-engine.ts';
+import { type Endangered, isClean, type Owner, type VerifyReport } from '../engine/recovery/verify-report.ts';
+import { createPackageCodec } from '../erasure/package-codec.ts';
+import type { MetadataStore } from '../metadata/metadata-store.ts';
+import { openSqliteStore } from '../metadata/sqlite/sqlite-store.ts';
+import { loadConfig } from './load-config.ts';
+import { loadMasterKey } from './load-master-key.ts';
+import { closeFleet, configuredProviders, openFleet } from './open-fleet.ts';
+import { createProgress } from './progress.ts';
+
+/** `holdfast verify`. Returns the exit code: 0 when all is as it should be, 1 when there are findings. */
+export async function runVerify(args: string[], environment: NodeJS.ProcessEnv): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: { deep: { type: 'boolean' }, json: { type: 'boolean' }, config: { type: 'string' } },
+  });
+  const config = await loadConfig(environment, values.config);
+  const path = join(config.dataDir, 'metadata.sqlite');
+  await stat(path).catch(() => {
+    throw new ConfigError([`${path}: is not there; where the disk was lost, holdfast recover makes a new one`]);
+  });
+  const { masterKey } = await loadMasterKey(config);
+  const log = createLog(config.logLevel === 'info' ? 'warn' : config.logLevel);
+  const metrics = new Metrics();
+  const { limits } = config;
+  await using opened = new AsyncDisposableStack();
+  const metadata = opened.adopt(await openSqliteStore({ path, clock: systemClock, log }), (store: MetadataStore) =>
+    store.close(),
+  );
+  const fleet = opened.adopt(
+    await openFleet({
+      providers: configuredProviders(config),
+      limits,
+      metrics,
+      onFailure: ({ id }, error) => log.warn({ provider: id, err: error }, 'provider does not open'),
+    }),
+    closeFleet,
+  );
+  const profiles = [{ name: 'STANDARD', ...config.profiles.STANDARD }];
+  const codec = await createPackageCodec();
+  const parts = { metadata, fleet, codec, profiles, clock: systemClock, log, metrics, masterKey, limits };
+  const { verify } = createEngine(parts);
+  const progress = createProgress();
+  const options = { isDeep: values.deep ?? false, onProgress: progress.show };
+  const report = await verify(options, new AbortController().signal);
+  progress.end();
+  process.stdout.write(values.json ? `${JSON.stringify(report, undefined, 2)}\n` : renderReport(report));
+  return isClean(report) ? 0 : 1;
+}
+
+function renderReport(report: VerifyReport): string {
+  const { findings, examples, lost, lostCount, atRisk, atRiskCount } = report;
+  const lines = [
+    `${report.versions} versions, ${report.parts} parts of uploads, ${report.systemObjects} system objects in ${report.stripes} stripes, ${report.shards} shards`,
+    report.isDeep ? 'every block and every package was read' : 'lengths were compared; --deep reads every byte',
+    ...Object.entries(findings).map(([kind, count]) => `${kind}: ${count}`),
+    ...examples.map((example) => `  ${JSON.stringify(example)}`),
+    ...renderEndangered('lost', lost, lostCount),
+    ...renderEndangered('at risk', atRisk, atRiskCount),
+    `orphans: ${report.orphans} shards, ${report.orphanBytes} bytes (collected when they are old enough)`,
+    isClean(report) ? 'all is as it should be' : 'not all is as it should be',
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+function renderEndangered(what: string, named: readonly Endangered[], count: number): string[] {
+  if (count === 0) return [];
+  const lines = named.map(({ owner, margin }) => {
+    return `  ${renderOwner(owner)}${margin >= 0 ? `: can lose ${margin} more` : ''}`;
+  });
+  return [`${what}: ${count}`, ...lines, ...(count > named.length ? [`  and ${count - named.length} more`] : [])];
+}
+
+function renderOwner(owner: Owner): string {
+  if (owner.kind === 'system') return `system object "${owner.name}"`;
+  const name = JSON.stringify(`${owner.bucket}/${owner.key}`);
+  if (owner.kind === 'part') return `part ${owner.partNumber} of upload ${owner.uploadId} of ${name}`;
+  return owner.versionId === 'null' ? name : `${name} version ${owner.versionId}`;
+}

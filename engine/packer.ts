@@ -1,0 +1,232 @@
+import { markDurableStep } from '../core/durable-steps.ts';
+import type { Extent, Profile, StripeId } from '../core/model.ts';
+import { sealedRecordOverheadBytes } from '../crypto/master-key.ts';
+import { maxBlockBytes } from '../erasure/geometry.ts';
+import { createStripeId } from '../erasure/stripe-id.ts';
+import type { NewStripe } from '../metadata/metadata-store.ts';
+import { discardStripes } from './discard-stripes.ts';
+import type { EngineParts } from './engine-parts.ts';
+import { encodeManifest, type ManifestEntry, sealManifest } from './manifest.ts';
+import { layOutPack } from './pack-layout.ts';
+import { StripeWriter } from './stripe-writer.ts';
+
+/** What goes into a pack: sealed bytes, and what the manifest is to say of them. */
+export interface PackItem {
+  /** Must stay as they are until the item is stored. */
+  readonly bytes: Uint8Array;
+  /** About how long the entries are in the manifest. */
+  readonly entryBytes: number;
+  /** What the manifest says, once it is known where the bytes lie. */
+  describe(extent: Extent): readonly ManifestEntry[];
+}
+
+/** An item that is durable. */
+export interface PackedItem {
+  readonly extent: Extent;
+  readonly stripe: NewStripe;
+  /**
+   * To be called once: whether the metadata store refers to the item now. `unknown` after an error that leaves it open.
+   * A pack in which nothing is referred to is deleted at once.
+   */
+  settle(outcome: PackOutcome): void;
+}
+
+export type PackOutcome = 'registered' | 'refused' | 'unknown';
+
+interface Entry {
+  readonly item: PackItem;
+  readonly resolve: (packed: PackedItem) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Packs on their way at once: one as a rule, more only where full ones wait. */
+export const maxPacksUnderWay = 4;
+const maxItems = 400;
+/** The manifest shares the last block with items. */
+const maxManifestBytes = 96 * 1024;
+/** How much of a pack's blocks is filled before it counts as full, so that items of any length fit in beside each other. */
+const fullShare = 0.75;
+
+/**
+ * Gathers small objects into packs: stripes of one row. Group commit without a timer: the open pack closes on the next
+ * turn of the event loop when none is on its way, else when that one is durable, or when it is full. So a lone client
+ * waits for nobody, and many share each append and each flush.
+ */
+export class Packer {
+  readonly #parts: EngineParts;
+  readonly #profile: Profile;
+  readonly #fullBytes: number;
+  #waiting: Entry[] = [];
+  #waitingBytes = 0;
+  #underWay = 0;
+  #isScheduled = false;
+
+  constructor(parts: EngineParts, profile: Profile) {
+    this.#parts = parts;
+    this.#profile = profile;
+    this.#fullBytes = profile.k * maxBlockBytes * fullShare;
+  }
+
+  /**
+   * Resolves when the item is durable.
+   *
+   * @throws Failure `too-few-writes`, `storage-full`, `overloaded`
+   */
+  add(item: PackItem): Promise<PackedItem> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ item, resolve, reject });
+      this.#waitingBytes += item.bytes.length + item.entryBytes;
+      this.#schedule();
+    });
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled || this.#waiting.length === 0) return;
+    const isFull = this.#waitingBytes >= this.#fullBytes || this.#waiting.length >= maxItems;
+    if (this.#underWay > 0 && !(isFull && this.#underWay < maxPacksUnderWay)) return;
+    this.#isScheduled = true;
+    setImmediate(this.#closePack);
+  }
+
+  readonly #closePack = (): void => {
+    this.#isScheduled = false;
+    const { entries, blocks } = this.#takeEntries();
+    this.#underWay += 1;
+    void this.#store(entries, blocks).finally(() => {
+      this.#underWay -= 1;
+      this.#schedule();
+    });
+    this.#schedule();
+  };
+
+  /** The next pack's entries, and which of them go into which block; those without room go into the pack after. */
+  #takeEntries(): { entries: Entry[]; blocks: readonly (readonly number[])[] } {
+    const entries: Entry[] = [];
+    let bytes = 0;
+    let manifestBytes = 0;
+    for (const entry of this.#waiting) {
+      const { item } = entry;
+      const isFull =
+        entries.length === maxItems ||
+        bytes + item.bytes.length + item.entryBytes > this.#fullBytes ||
+        manifestBytes + item.entryBytes > maxManifestBytes;
+      if (isFull && entries.length > 0) break;
+      bytes += item.bytes.length + item.entryBytes;
+      manifestBytes += item.entryBytes;
+      entries.push(entry);
+    }
+    const itemBytes = entries.map(({ item }) => item.bytes.length);
+    const { blocks, left } = layOutPack(itemBytes, this.#profile.k, manifestBytes);
+    const passed = left.map((index) => entries[index]!);
+    this.#waiting = [...passed, ...this.#waiting.slice(entries.length)];
+    this.#waitingBytes = this.#waiting.reduce((sum, { item }) => sum + item.bytes.length + item.entryBytes, 0);
+    return { entries, blocks };
+  }
+
+  async #store(entries: readonly Entry[], blocks: readonly (readonly number[])[]): Promise<void> {
+    const taken = blocks.flat().map((index) => entries[index]!);
+    try {
+      const packed = await writePack(
+        this.#parts,
+        this.#profile,
+        blocks.map((block) => block.map((index) => entries[index]!.item)),
+      );
+      markDurableStep('pack-stored');
+      const settle = this.#settleAll(packed.stripe, taken.length);
+      for (const [at, entry] of taken.entries()) {
+        entry.resolve({ extent: packed.extents[at]!, stripe: packed.stripe, settle });
+      }
+    } catch (error) {
+      for (const entry of taken) entry.reject(error);
+    }
+  }
+
+  /** Deletes the pack when the last of its items was refused like all the others. */
+  #settleAll(stripe: NewStripe, count: number): (outcome: PackOutcome) => void {
+    let left = count;
+    let isNeeded = false;
+    return (outcome) => {
+      left -= 1;
+      if (outcome !== 'refused') isNeeded = true;
+      if (left === 0 && !isNeeded) void discardStripes(this.#parts, [stripe]);
+    };
+  }
+}
+
+/**
+ * Writes one pack.
+ *
+ * @param blocks the items of each data block, in order
+ * @returns where the items lie, in the order given
+ * @throws Failure `too-few-writes`, `storage-full`, `overloaded`: nothing of it is kept then
+ */
+export async function writePack(
+  parts: EngineParts,
+  profile: Profile,
+  blocks: readonly (readonly PackItem[])[],
+): Promise<{ stripe: NewStripe; extents: Extent[] }> {
+  const { masterKey, packRows, metrics } = parts;
+  const id = createStripeId(parts.clock.now());
+  const { extents, blockBytes, manifest } = planPack(masterKey, id, blocks);
+  const controller = new AbortController();
+  const row = await packRows.lease({ k: profile.k, m: profile.m, blockBytes }, controller.signal);
+  const writer = new StripeWriter({
+    id,
+    profile,
+    blockBytes,
+    fleet: parts.fleet,
+    codec: parts.codec,
+    suspectWaitMs: parts.limits.suspectWaitMs,
+    onFailure: parts.noteProviderFailure,
+    signal: controller.signal,
+  });
+  try {
+    for (const [at, block] of blocks.entries()) {
+      if (at > 0) row.padBlock();
+      for (const item of block) row.fill(item.bytes);
+    }
+    row.fill(manifest);
+    await writer.writeRow(row, { manifestBytes: manifest.length });
+    const stripe = await writer.commit();
+    metrics.stripesWritten.inc({ outcome: stripe.shards.length < stripe.shardCount ? 'degraded' : 'full' });
+    metrics.packedObjects.inc(extents.length);
+    return { stripe, extents };
+  } catch (error) {
+    metrics.stripesWritten.inc({ outcome: 'failed' });
+    controller.abort(error);
+    await writer.abort();
+    throw error;
+  } finally {
+    row.release(!writer.hasFailures);
+  }
+}
+
+/** Where each item will lie. A block is as long as the fullest one, the last with the manifest in it. */
+function planPack(
+  masterKey: EngineParts['masterKey'],
+  stripeId: StripeId,
+  blocks: readonly (readonly PackItem[])[],
+): { extents: Extent[]; blockBytes: number; manifest: Uint8Array } {
+  const place = (blockBytes: number): Extent[] =>
+    blocks.flatMap((block, at) => {
+      let offset = at * blockBytes;
+      return block.map(({ bytes }) => {
+        const extent = { stripeId, offset, length: bytes.length };
+        offset += bytes.length;
+        return extent;
+      });
+    });
+  const items = blocks.flat();
+  const describe = (extents: readonly Extent[]): Uint8Array =>
+    encodeManifest(items.flatMap((item, index) => item.describe(extents[index]!)));
+  const loads = blocks.map((block) => block.reduce((sum, { bytes }) => sum + bytes.length, 0));
+  const lastLoad = loads.at(-1) ?? 0;
+  let blockBytes = Math.max(...loads, 1);
+  let manifest = describe(place(blockBytes));
+  // Extents stand in the manifest and depend on its length: a longer block may make it a digit longer.
+  while (lastLoad + manifest.length + sealedRecordOverheadBytes > blockBytes) {
+    blockBytes = lastLoad + manifest.length + sealedRecordOverheadBytes;
+    manifest = describe(place(blockBytes));
+  }
+  return { extents: place(blockBytes), blockBytes, manifest: sealManifest(masterKey, stripeId, manifest) };
+}

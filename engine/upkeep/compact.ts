@@ -1,0 +1,238 @@
+import { markDurableStep } from '../../core/durable-steps.ts';
+import { isFailure } from '../../core/failure.ts';
+import type { Extent, Profile, SealedSpan, StripeId } from '../../core/model.ts';
+import { maxBlockBytes } from '../../erasure/geometry.ts';
+import { shardBytes } from '../../erasure/shard-format.ts';
+import { stripeTimeMs } from '../../erasure/stripe-id.ts';
+import type { NewStripe, SparseStripe, StripeReference } from '../../metadata/metadata-store.ts';
+import { discardStripes } from '../discard-stripes.ts';
+import { type EngineParts, findProfile } from '../engine-parts.ts';
+import { boundManifest, type ManifestEntry } from '../manifest.ts';
+import { layOutPack } from '../pack-layout.ts';
+import { type PackItem, writePack } from '../packer.ts';
+import { readExtents } from '../read-extents.ts';
+
+/** Stripes looked at in one pass: enough small ones to fill a pack. */
+const candidateCount = 400;
+/** A pack that is written anew is filled so far; the rest is room for the manifest and for what does not fit. */
+const fillShare = 0.8;
+/** Below this share of what the old stripes take, writing them anew is not worth its reads and writes. */
+const worthwhileShare = 0.85;
+/** The longest run of live bytes that goes into a pack. */
+const maxItemBytes = maxBlockBytes / 2 + 1024;
+
+export interface CompactPass {
+  /** Bytes that were moved. */
+  readonly movedBytes: number;
+  /** Bytes at providers that will be free once the old stripes are collected. */
+  readonly savedBytes: number;
+}
+
+/** A run of live bytes in an old stripe, and who refers to it. */
+interface LiveRun {
+  readonly from: Extent;
+  readonly references: StripeReference[];
+}
+
+interface Candidate {
+  readonly sparse: SparseStripe;
+  readonly runs: readonly LiveRun[];
+  readonly liveBytes: number;
+}
+
+/**
+ * Writes what still lives in sparse stripes anew, many of them into one full pack: stripes of which much was deleted, and stripes
+ * that never were full, since nothing else arrived with them. Sealed bytes are moved as they are; nobody but the metadata
+ * sees a difference. The old stripes lose their last reference by that and are collected like any others, so readers under way go on.
+ */
+export class Compactor {
+  readonly #parts: EngineParts;
+
+  constructor(parts: EngineParts) {
+    this.#parts = parts;
+  }
+
+  /** Fills one pack, if that is worthwhile. Nothing was moved where `movedBytes` is 0. */
+  async compactOnce(signal: AbortSignal): Promise<CompactPass> {
+    const { clock, limits, metadata, pins } = this.#parts;
+    const sparse = await metadata.listSparseStripes(candidateCount);
+    const oldMs = clock.now() - limits.compactAgeMs;
+    const old = sparse.filter(({ stripe }) => stripeTimeMs(stripe.id) <= oldMs && !pins.isPinned(stripe.id));
+    for (const [name, group] of Map.groupBy(old, ({ stripe }) => stripe.profileName)) {
+      const pass = await this.#compactGroup(findProfile(this.#parts, name), group, signal);
+      if (pass.movedBytes > 0) return pass;
+    }
+    return { movedBytes: 0, savedBytes: 0 };
+  }
+
+  async #compactGroup(profile: Profile, group: readonly SparseStripe[], signal: AbortSignal): Promise<CompactPass> {
+    const chosen: Candidate[] = [];
+    const fullBytes = profile.k * maxBlockBytes * fillShare;
+    let bytes = 0;
+    for (const sparse of group) {
+      signal.throwIfAborted();
+      const candidate = await this.#examine(sparse);
+      if (candidate === undefined) continue;
+      if (bytes + candidate.liveBytes > fullBytes) break;
+      bytes += candidate.liveBytes;
+      chosen.push(candidate);
+    }
+    const storedBytes = chosen.reduce((sum, { sparse }) => sum + sparse.storedBytes, 0);
+    const runs = chosen.flatMap((candidate) => candidate.runs);
+    if (runs.length === 0) return { movedBytes: 0, savedBytes: 0 };
+    const entryBytes = runs.map((run) => boundEntries(run));
+    const manifestBytes = entryBytes.reduce((sum, each) => sum + each, 0);
+    const layout = layOutPack(
+      runs.map(({ from }) => from.length),
+      profile.k,
+      manifestBytes,
+    );
+    const newBytes = estimateStoredBytes(profile, runs, layout.blocks, manifestBytes);
+    if (layout.left.length > 0 || newBytes > storedBytes * worthwhileShare) return { movedBytes: 0, savedBytes: 0 };
+    await this.#move(profile, runs, layout.blocks, signal);
+    this.#parts.metrics.stripesCompacted.inc(chosen.length);
+    this.#parts.metrics.compactedBytes.inc(bytes);
+    return { movedBytes: bytes, savedBytes: storedBytes - newBytes };
+  }
+
+  /** What lives in a stripe; undefined where it cannot go into a pack. */
+  async #examine(sparse: SparseStripe): Promise<Candidate | undefined> {
+    const references = await this.#parts.metadata.listReferences(sparse.stripe.id);
+    const runs = mergeRuns(sparse.stripe.id, references);
+    if (runs.length === 0 || runs.some(({ from }) => from.length > maxItemBytes)) return undefined;
+    return { sparse, runs, liveBytes: runs.reduce((sum, { from }) => sum + from.length, 0) };
+  }
+
+  async #move(
+    profile: Profile,
+    runs: readonly LiveRun[],
+    blocks: readonly (readonly number[])[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { metadata, pins, clock } = this.#parts;
+    const ids = [...new Set(runs.map(({ from }) => from.stripeId))];
+    const endWrite = pins.beginWrite(metadata.drawNumber(), clock.now());
+    pins.pin(ids);
+    try {
+      const items: PackItem[] = [];
+      for (const run of runs) items.push(await this.#readRun(run, signal));
+      const order = blocks.flat();
+      const { stripe, extents } = await writePack(
+        this.#parts,
+        profile,
+        blocks.map((block) => block.map((index) => items[index]!)),
+      );
+      markDurableStep('compaction-stored');
+      const moves = order.map((index, at) => ({ from: runs[index]!.from, to: extents[at]! }));
+      await this.#record({ moves, stripe });
+      markDurableStep('compaction-moved');
+    } finally {
+      pins.unpin(ids);
+      endWrite();
+    }
+  }
+
+  async #record({ moves, stripe }: { moves: { from: Extent; to: Extent }[]; stripe: NewStripe }): Promise<void> {
+    try {
+      await this.#parts.metadata.moveExtents({ moves, stripes: [stripe] });
+    } catch (error) {
+      if (isFailure(error)) await discardStripes(this.#parts, [stripe]);
+      throw error;
+    }
+  }
+
+  async #readRun({ from, references }: LiveRun, signal: AbortSignal): Promise<PackItem> {
+    const bytes = new Uint8Array(from.length);
+    let filled = 0;
+    for await (const chunk of readExtents(this.#parts, [from], signal)) {
+      bytes.set(chunk, filled);
+      filled += chunk.length;
+    }
+    return {
+      bytes,
+      entryBytes: 0,
+      describe: (extent) => references.map((reference) => describeMoved(reference, { from, to: extent })),
+    };
+  }
+}
+
+/** The runs of a stripe's bytes that anybody refers to: extents that touch or overlap, as those of copies do, are one. */
+function mergeRuns(stripeId: StripeId, references: readonly StripeReference[]): LiveRun[] {
+  const found = references.flatMap((reference) =>
+    extentsOf(reference)
+      .filter((extent) => extent.stripeId === stripeId)
+      .map((from): LiveRun => ({ from, references: [reference] })),
+  );
+  found.sort((a, b) => a.from.offset - b.from.offset);
+  const merged: LiveRun[] = [];
+  for (const run of found) {
+    const last = merged.at(-1);
+    const lastEnd = last ? last.from.offset + last.from.length : 0;
+    if (last === undefined || run.from.offset >= lastEnd) {
+      merged.push(run);
+      continue;
+    }
+    const end = Math.max(lastEnd, run.from.offset + run.from.length);
+    const references = [...new Set([...last.references, ...run.references])];
+    merged[merged.length - 1] = { from: { ...last.from, length: end - last.from.offset }, references };
+  }
+  return merged;
+}
+
+function extentsOf(reference: StripeReference): Extent[] {
+  const { spans } = reference.kind === 'version' ? reference.version : reference.part;
+  return spans.flatMap((span) => span.extents);
+}
+
+/** At least how long the manifest's entries about a run will be. */
+function boundEntries({ from, references }: LiveRun): number {
+  return references.reduce((sum, reference) => sum + boundManifest(describeMoved(reference, { from, to: from }), 0), 0);
+}
+
+/** What the manifest of the new stripe says: the reference as it will be. Its extents elsewhere stay as they are now. */
+function describeMoved(reference: StripeReference, move: { from: Extent; to: Extent }): ManifestEntry {
+  const { number, bucket } = reference;
+  const target = { number, bucketId: bucket.id, bucket: bucket.name };
+  if (reference.kind === 'part') {
+    const { key, uploadId, part } = reference;
+    return { kind: 'part', ...target, key, uploadId, part: { ...part, spans: moveSpans(part.spans, move) } };
+  }
+  const { key, ownerId, modifiedAtMs, sizeBytes, etag, checksum, spans, parts } = reference.version;
+  const { headers, userMetadata, tags, storageClass } = reference.version;
+  return {
+    kind: 'version',
+    ...target,
+    key,
+    ownerId,
+    modifiedAtMs,
+    content: { sizeBytes, etag, ...(checksum && { checksum }), spans: moveSpans(spans, move) },
+    attributes: { headers, userMetadata, tags, storageClass },
+    parts,
+  };
+}
+
+function moveSpans(spans: readonly SealedSpan[], { from, to }: { from: Extent; to: Extent }): SealedSpan[] {
+  const moveExtent = (extent: Extent): Extent => {
+    const distance = extent.offset - from.offset;
+    const isWithin = extent.stripeId === from.stripeId && distance >= 0 && distance + extent.length <= from.length;
+    return isWithin ? { stripeId: to.stripeId, offset: to.offset + distance, length: extent.length } : extent;
+  };
+  return spans.map((span) => ({ ...span, extents: span.extents.map(moveExtent) }));
+}
+
+function estimateStoredBytes(
+  { k, m }: Profile,
+  runs: readonly LiveRun[],
+  blocks: readonly (readonly number[])[],
+  manifestBytes: number,
+): number {
+  const loads = blocks.map((block) => block.reduce((sum, index) => sum + runs[index]!.from.length, 0));
+  const last = (loads.at(-1) ?? 0) + manifestBytes;
+  const blockBytes = Math.max(...loads, last, 1);
+  const geometry = { k, m, blockBytes, dataBytes: (blocks.length - 1) * blockBytes + last };
+  let bytes = 0;
+  for (let index = 0; index < k + m; index++) {
+    if (index < blocks.length || index >= k) bytes += shardBytes(geometry, index);
+  }
+  return bytes;
+}

@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { describe, it } from 'node:test';
+import { MasterKey } from '../../crypto/master-key.ts';
+import {
+  createBucket,
+  get,
+  never,
+  ownerId,
+  payloadOf,
+  plainAttributes,
+  put,
+  RecoveryWorld,
+  readEverything,
+} from './recovery-harness.ts';
+
+describe('recovery', () => {
+  it('brings back what was acknowledged since the last batch, from manifests alone', async () => {
+    const world = new RecoveryWorld();
+    const live = await world.start();
+    await createBucket(live, 'first');
+    await put(live, 'first', 'small', 'a small object', { userMetadata: { color: 'green' }, tags: { a: 'b' } });
+    await put(live, 'first', 'large', randomBytes(3 * 2 ** 20));
+    const before = await readEverything(live);
+    await world.lose(live);
+    const { metadata, report } = await world.recover();
+    assert.deepEqual(report.problems, []);
+    assert.equal(report.manifests.versions, 2);
+    assert.deepEqual(await readEverything(await world.start(metadata)), before);
+  });
+
+  it('brings back what writes no shards: buckets, settings, copies, tags, uploads, empty objects', async () => {
+    const world = new RecoveryWorld();
+    const live = await world.start();
+    const { engine } = live;
+    await createBucket(live, 'first');
+    await engine.buckets.setVersioning('first', 'enabled');
+    await put(live, 'first', 'a', 'version one');
+    await put(live, 'first', 'a', 'version two');
+    await put(live, 'first', 'empty', '');
+    await engine.objects.setTags({ bucket: 'first', key: 'a' }, { color: 'red' });
+    await engine.objects.copy(
+      { bucket: 'first', key: 'copy', source: { bucket: 'first', key: 'a' }, ownerId, storageClass: 'STANDARD' },
+      never,
+    );
+    const target = { bucket: 'first', key: 'upload' };
+    const { uploadId } = await engine.uploads.create({ ...target, ownerId, attributes: plainAttributes });
+    await engine.uploads.putPart({ ...target, uploadId, partNumber: 1, payload: payloadOf(randomBytes(9_000)) }, never);
+    await engine.uploads.putPart({ ...target, uploadId, partNumber: 7, payload: payloadOf(randomBytes(9)) }, never);
+    const done = await engine.uploads.create({ bucket: 'first', key: 'done', ownerId, attributes: plainAttributes });
+    const part = { bucket: 'first', key: 'done', uploadId: done.uploadId, partNumber: 1 };
+    const { etag } = await engine.uploads.putPart({ ...part, payload: payloadOf(randomBytes(500_000)) }, never);
+    await engine.uploads.complete({ ...part, parts: [{ partNumber: 1, etag }] }, never);
+    await createBucket(live, 'second');
+    await createBucket(live, 'third');
+    await engine.buckets.delete('third');
+    const before = await readEverything(live);
+    await world.lose(live);
+    const { metadata, report } = await world.recover();
+    assert.deepEqual(report.problems, []);
+    assert.deepEqual(await readEverything(await world.start(metadata)), before);
+  });
+
+  it('brings back deletes that are in the journal, and may undo younger ones', async () => {
+    const world = new RecoveryWorld();
+    const live = await world.start();
+    await createBucket(live, 'first');
+    for (const key of ['a', 'b', 'c']) await put(live, 'first', key, `bytes of ${key}`);
+    await live.engine.objects.delete({ bucket: 'first', key: 'a', ownerId, nowMs: world.clock.now() });
+    await live.journal.flush();
+    await live.engine.objects.delete({ bucket: 'first', key: 'b', ownerId, nowMs: world.clock.now() });
+    // Upkeep must not delete the shards of what would come back.
+    await world.lose(live);
+    const { metadata, report } = await world.recover();
+    assert.deepEqual(report.problems, []);
+    const after = await world.start(metadata);
+    await assert.rejects(get(after, 'first', 'a'));
+    assert.equal(await get(after, 'first', 'b'), 'bytes of b');
+    assert.equal(await get(after, 'first', 'c'), 'bytes of c');
+  });
+
+  it('needs no more than k providers of each stripe', async () => {
+    const world = new RecoveryWorld();
+    const live = await world.start();
+    await createBucket(live, 'first');
+    for (let index = 0; index < 20; index++) await put(live, 'first', `key ${index}`, randomBytes(1 + index * 7_000));
+    await live.journal.runOnce();
+    for (let index = 0; index < 20; index++) await put(live, 'first', `more ${index}`, randomBytes(1 + index * 7_000));
+    const before = await readEverything(live);
+    await world.lose(live);
+    for (const [first, second] of [
+      [0, 1],
+      [2, 5],
+      [3, 4],
+    ]) {
+      const providers = world.providers.filter((_, index) => index !== first && index !== second);
+      const { metadata, report } = await world.recover({ providers });
+      assert.deepEqual(report.problems, []);
+      const after = await world.start(metadata);
+      assert.deepEqual(await readEverything(after), before);
+    }
+  });
+
+  it('goes on with the journal: what is written after a recovery survives the next loss', async () => {
+    const world = new RecoveryWorld();
+    let live = await world.start();
+    await createBucket(live, 'first');
+    for (let round = 0; round < 4; round++) {
+      await put(live, 'first', `key ${round}`, `bytes ${round}`);
+      await live.journal.runOnce({ isSnapshotDue: round === 2 });
+      await put(live, 'first', `key ${round} more`, `bytes ${round} more`);
+      const before = await readEverything(live);
+      await world.lose(live);
+      const { metadata, report } = await world.recover();
+      assert.deepEqual(report.problems, []);
+      live = await world.start(metadata);
+      assert.deepEqual(await readEverything(live), before);
+    }
+  });
+
+  it('needs no root where all shards are looked into', async () => {
+    const world = new RecoveryWorld();
+    const live = await world.start();
+    await createBucket(live, 'first');
+    await put(live, 'first', 'a', 'bytes of a');
+    await live.journal.runOnce({ isSnapshotDue: true });
+    await put(live, 'first', 'b', 'bytes of b');
+    const before = await readEverything(live);
+    await world.lose(live);
+    for (const provider of world.providers) await provider.writeRoot(randomBytes(100));
+    const { metadata, report } = await world.recover();
+    assert.equal(report.roots, 0);
+    assert.deepEqual(report.problems, []);
+    assert.deepEqual(await readEverything(await world.start(metadata)), before);
+  });
+
+  it('tells a wrong master key from an empty provider', async () => {
+    const world = new RecoveryWorld();
+    const live = await world.start();
+    await createBucket(live, 'first');
+    await live.journal.runOnce();
+    await world.lose(live);
+    await assert.rejects(world.recover({ masterKey: new MasterKey(randomBytes(32)) }), /another master key/);
+  });
+});
