@@ -43,7 +43,7 @@ interface Entry {
 export const maxPacksUnderWay = 4;
 const maxItems = 400;
 /** The manifest shares the last block with items. */
-const maxManifestBytes = 96 * 1024;
+export const maxManifestBytes = 96 * 1024;
 /** How much of a pack's blocks is filled before it counts as full, so that items of any length fit in beside each other. */
 const fullShare = 0.75;
 

@@ -24,7 +24,10 @@ export interface StoreRequest {
 
 /** What the manifest says beside the content, and the metadata store must say too. */
 export interface WriteStamp {
-  /** Drawn from the metadata store. */
+  /**
+   * Drawn from the metadata store when all is there but the manifest, so that a recovery, which goes by numbers, sees writes of
+   * one key about in the order in which they came to be.
+   */
   readonly number: number;
   /** When the last byte had come. */
   readonly modifiedAtMs: number;
@@ -54,13 +57,21 @@ export async function storePayload<T>(
   const { sizeBytes } = request.payload;
   const { maxPutBytes: maxBytes, packObjectBytes } = parts.limits;
   if (sizeBytes !== undefined && sizeBytes > maxBytes) throw new Failure('object-too-large', { sizeBytes, maxBytes });
-  const number = parts.metadata.drawNumber();
-  const endWrite = parts.pins.beginWrite(number, parts.clock.now());
+  const { metadata, pins, clock } = parts;
+  const startedAtMs = clock.now();
+  let endWrite = pins.beginWrite(metadata.drawNumber(), startedAtMs);
+  const takeStamp = (): WriteStamp => {
+    const number = metadata.drawNumber();
+    const endEarlier = endWrite;
+    endWrite = pins.beginWrite(number, startedAtMs);
+    endEarlier();
+    return { number, modifiedAtMs: clock.now() };
+  };
   try {
     const isSmall = sizeBytes !== undefined && sizeBytes <= packObjectBytes;
     return isSmall
-      ? await storeSmall(parts, request, number, sizeBytes, register, signal)
-      : await storeLarge(parts, request, number, register, signal);
+      ? await storeSmall(parts, request, takeStamp, sizeBytes, register, signal)
+      : await storeLarge(parts, request, takeStamp, register, signal);
   } finally {
     endWrite();
   }
@@ -70,7 +81,7 @@ export async function storePayload<T>(
 async function storeSmall<T>(
   parts: EngineParts,
   { payload, profile, checksumAlgorithm, describe }: StoreRequest,
-  number: number,
+  takeStamp: () => WriteStamp,
   sizeBytes: number,
   register: Register<T>,
   signal: AbortSignal,
@@ -83,7 +94,7 @@ async function storeSmall<T>(
     const { etag, checksum, ...others } = digester.finish();
     checkDeclaredDigests(payload.declaredDigests(), { etag, checksum, ...others });
     const described = { sizeBytes, etag, ...(checksum && { checksum }) };
-    const stamp = { number, modifiedAtMs: parts.clock.now() };
+    const stamp = takeStamp();
     if (sizeBytes === 0) {
       return await registerEmpty(parts, { content: { ...described, spans: [] }, stripes: [], ...stamp }, register);
     }
@@ -107,11 +118,11 @@ async function storeSmall<T>(
 async function storeLarge<T>(
   parts: EngineParts,
   { payload, profile, checksumAlgorithm, describe }: StoreRequest,
-  number: number,
+  takeStamp: () => WriteStamp,
   register: Register<T>,
   signal: AbortSignal,
 ): Promise<T> {
-  let stamp = { number, modifiedAtMs: parts.clock.now() };
+  let stamp = takeStamp();
   const { content, stripes } = await writeContent(
     parts,
     {
@@ -119,7 +130,7 @@ async function storeLarge<T>(
       profile,
       digests: wantedDigests(payload, checksumAlgorithm),
       describe: (written) => {
-        stamp = { number, modifiedAtMs: parts.clock.now() };
+        stamp = takeStamp();
         return describe(written, stamp);
       },
     },

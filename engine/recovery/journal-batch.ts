@@ -1,5 +1,5 @@
 import type { MetadataRecord } from '../../metadata/metadata-store.ts';
-import { decodeRecordStream, encodeRecordStream, type RecordStream, renderRecords } from './record-stream.ts';
+import { decodeRecordStream, type RecordStream, RecordStreamEncoder } from './record-stream.ts';
 import { type PackedLocation, packLocation, type SystemLocation, unpackLocation } from './system-location.ts';
 
 /** The snapshot on which a chain of batches rests. */
@@ -21,7 +21,7 @@ export interface BatchHeader {
   readonly oldestWriteMs: number;
   /** Absent in the first batch of all. */
   readonly previous?: SystemLocation;
-  /** Absent while there is none: then the chain begins with an empty store. */
+  /** Absent where the chain begins with an empty store. */
   readonly snapshot?: SnapshotReference;
 }
 
@@ -62,7 +62,9 @@ export async function encodeBatch(header: BatchHeader, records: readonly Metadat
     previous: previous ? packLocation(previous) : null,
     snapshot: snapshot ? packSnapshot(snapshot) : null,
   };
-  return encodeRecordStream(packed, [await renderRecords(records)]);
+  const encoder = new RecordStreamEncoder(packed);
+  await encoder.add(records);
+  return encoder.finish();
 }
 
 /** @throws Error for what is no batch of a format that this code knows */

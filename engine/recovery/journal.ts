@@ -16,8 +16,10 @@ export type JournalParts = SystemWriteParts & Pick<EngineParts, 'metadata' | 'lo
 const MiB = 2 ** 20;
 /** The journal may grow to this, or to the length of the snapshot, before there is a new snapshot. */
 const minJournalBytes = 16 * MiB;
-/** As many batches there may be, or twice as many as chunks: to replay one costs about as much as a chunk. */
-const minJournalBatches = 1_000;
+
+/** About how many records a batch should have at most, and how soon after one the next may come for that. */
+const batchRecords = 5_000;
+const minDelayMs = 500;
 
 /** The snapshot that the chain rests on. */
 interface ChainSnapshot extends SnapshotReference {
@@ -37,9 +39,14 @@ export class Journal implements MetadataJournal {
   readonly #parts: JournalParts;
   readonly #profile: Profile;
   readonly #intervalMs: number;
+  readonly #snapshotBatches: number;
   readonly #roots: RootKeeper;
   readonly #controller = new AbortController();
+  #isStarted = false;
   #timer: NodeJS.Timeout | undefined;
+  #rootsDueAtMs = 0;
+  /** How many records the last batch had. */
+  #lastRecords = 1;
   /** The end of the work that must come one at a time: batches, and steps of snapshots between them. */
   #queue: Promise<unknown> = Promise.resolve();
   /** The batch that has not begun yet, where somebody waits for it. */
@@ -61,21 +68,26 @@ export class Journal implements MetadataJournal {
 
   /**
    * @param parts.profiles the first one says how system objects are coded
+   * @param snapshotBatches as many batches there may be before there is a new snapshot, or twice as many as it has chunks: to replay one
+   *   costs about as much as a chunk
    * @param intervalMs from one batch to the next; what changes in between is what the loss of the gateway's disk can undo
    */
-  constructor(parts: JournalParts, { intervalMs }: { readonly intervalMs: number }) {
+  constructor(
+    parts: JournalParts,
+    { intervalMs, snapshotBatches }: { readonly intervalMs: number; readonly snapshotBatches: number },
+  ) {
     const [first] = parts.profiles;
     if (first === undefined) throw new RangeError('there is no profile');
     this.#parts = parts;
     this.#profile = { name: systemProfileName, k: first.k, m: first.m };
     this.#intervalMs = intervalMs;
+    this.#snapshotBatches = snapshotBatches;
     this.#roots = new RootKeeper(parts);
   }
 
   /** Begins to write a batch every interval; never keeps the process alive. */
   start(): void {
-    this.#timer = setInterval(() => this.#beginTick(), this.#intervalMs);
-    this.#timer.unref();
+    this.#isStarted = true;
     this.#beginTick();
   }
 
@@ -109,7 +121,8 @@ export class Journal implements MetadataJournal {
 
   /** Writes a last batch and ends the work under way. Never throws. */
   async stop(): Promise<void> {
-    clearInterval(this.#timer);
+    this.#isStarted = false;
+    clearTimeout(this.#timer);
     await this.#tick;
     const isSnapshotting = this.#snapshotting !== undefined;
     try {
@@ -124,15 +137,29 @@ export class Journal implements MetadataJournal {
   }
 
   #beginTick(): void {
-    // A tick that takes longer than the interval is not overtaken by the next one.
-    this.#tick = this.#tick.then(() => this.#runTick());
+    this.#tick = this.#runTick().then(() => {
+      if (!this.#isStarted) return;
+      this.#timer = setTimeout(() => this.#beginTick(), this.#delayMs());
+      this.#timer.unref();
+    });
+  }
+
+  /** Where much changes batches come more often, so that none takes long or much memory. */
+  #delayMs(): number {
+    return Math.max(
+      this.#intervalMs * Math.min(1, batchRecords / this.#lastRecords),
+      Math.min(minDelayMs, this.#intervalMs),
+    );
   }
 
   async #runTick(): Promise<void> {
     const { log } = this.#parts;
     try {
       await this.flush();
-      await this.#writeRoots();
+      if (performance.now() >= this.#rootsDueAtMs) {
+        await this.#writeRoots();
+        this.#rootsDueAtMs = performance.now() + this.#intervalMs;
+      }
       if (this.#needsSnapshot() && this.#snapshotting === undefined) {
         this.#snapshotting = this.#takeSnapshot(true)
           .catch((error: unknown) => {
@@ -172,6 +199,7 @@ export class Journal implements MetadataJournal {
     const oldestWriteMs = Math.min(pins.oldestWriteMs(), nowMs);
     const sequence = metadata.drawNumber();
     const { records, mark } = await metadata.readChanges();
+    this.#lastRecords = Math.max(records.length, 1);
     if (records.length > 0 || isForced) {
       const header = {
         sequence,
@@ -241,18 +269,14 @@ export class Journal implements MetadataJournal {
     if (this.#newest === undefined && this.#snapshot === undefined) await this.#takeFirstSnapshot();
   }
 
-  /** A chain without a snapshot begins with an empty store; this one may not be empty. */
+  /** What was in the store before its first batch is in no other one. */
   async #takeFirstSnapshot(): Promise<void> {
-    const { metadata } = this.#parts;
-    const { records } = await metadata.readRecords(undefined, 1);
-    if (records.length === 0) return;
-    const begin = metadata.drawNumber();
-    this.#snapshot = await this.#writeSnapshot(begin, false);
+    this.#snapshot = await this.#writeSnapshot(this.#parts.metadata.drawNumber(), false);
   }
 
   #needsSnapshot(): boolean {
     const snapshotBytes = this.#snapshot?.bytes ?? 0;
-    const maxBatches = Math.max(minJournalBatches, 2 * (this.#snapshot?.chunks ?? 0));
+    const maxBatches = Math.max(this.#snapshotBatches, 2 * (this.#snapshot?.chunks ?? 0));
     return this.#batchBytes > Math.max(snapshotBytes, minJournalBytes) || this.#batches > maxBatches;
   }
 

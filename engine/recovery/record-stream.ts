@@ -1,6 +1,6 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { once } from 'node:events';
 import { promisify } from 'node:util';
-import { constants, deflate, inflate } from 'node:zlib';
+import { createDeflate, type Deflate, inflate } from 'node:zlib';
 import type { MetadataRecord } from '../../metadata/metadata-store.ts';
 
 /**
@@ -8,32 +8,53 @@ import type { MetadataRecord } from '../../metadata/metadata-store.ts';
  * comes first; a record is `[kind, key, value]`.
  */
 
-const deflateAsync = promisify(deflate);
 const inflateAsync = promisify(inflate);
 /** Records that are turned into text, or back, in one turn of the event loop. */
 const recordsPerTurn = 200;
 /** Level 3 gives most of what level 6 does, for half of the time. */
-const deflateOptions = { level: 3, strategy: constants.Z_DEFAULT_STRATEGY };
+const level = 3;
 const maxInflatedBytes = 2 ** 31 - 1;
 
 type PackedRecord = [kind: MetadataRecord['kind'], key: string, value: unknown];
 
-/** Lines of records as they go into a system object. The event loop gets its turns between them. */
-export async function renderRecords(records: readonly MetadataRecord[]): Promise<string> {
-  const pieces: string[] = [];
-  for (let start = 0; start < records.length; start += recordsPerTurn) {
-    if (start > 0) await nextTurn();
-    for (const { kind, key, value } of records.slice(start, start + recordsPerTurn)) {
-      pieces.push(JSON.stringify([kind, key, value] satisfies PackedRecord), '\n');
+/** Deflates records as they come, so that their text is never in memory whole, and off the event loop. */
+export class RecordStreamEncoder {
+  readonly #deflate: Deflate;
+  readonly #pieces: Buffer[] = [];
+  #bytes = 0;
+
+  constructor(header: unknown) {
+    this.#deflate = createDeflate({ level });
+    this.#deflate.on('data', (piece: Buffer) => {
+      this.#pieces.push(piece);
+      this.#bytes += piece.length;
+    });
+    this.#deflate.write(`${JSON.stringify(header)}\n`);
+  }
+
+  /** Deflated bytes so far; some are still under way. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  async add(records: readonly MetadataRecord[]): Promise<void> {
+    for (let start = 0; start < records.length; start += recordsPerTurn) {
+      const lines = records
+        .slice(start, start + recordsPerTurn)
+        .map(({ kind, key, value }) => `${JSON.stringify([kind, key, value] satisfies PackedRecord)}\n`);
+      await new Promise<void>((resolve, reject) => {
+        this.#deflate.write(lines.join(''), (error) => (error ? reject(error) : resolve()));
+      });
     }
   }
-  return pieces.join('');
-}
 
-/** @param lines from `renderRecords`, in any number of pieces. The buffer belongs to the caller. */
-export async function encodeRecordStream(header: unknown, lines: readonly string[]): Promise<Uint8Array> {
-  const text = [JSON.stringify(header), '\n', ...lines].join('');
-  return deflateAsync(Buffer.from(text), deflateOptions);
+  /** The whole content. The buffer belongs to the caller. */
+  async finish(): Promise<Uint8Array> {
+    const ended = once(this.#deflate, 'end');
+    this.#deflate.end();
+    await ended;
+    return Buffer.concat(this.#pieces);
+  }
 }
 
 /** A content that was taken apart. */
@@ -43,7 +64,7 @@ export interface RecordStream {
   pages(): Generator<MetadataRecord[], void, void>;
 }
 
-/** @throws Error for what `encodeRecordStream` did not make */
+/** @throws Error for what `RecordStreamEncoder` did not make */
 export async function decodeRecordStream(content: Uint8Array): Promise<RecordStream> {
   const text = (await inflateAsync(content, { maxOutputLength: maxInflatedBytes })) as Buffer;
   const headerEnd = text.indexOf(10);

@@ -1,4 +1,4 @@
-import { decodeRecordStream, encodeRecordStream, type RecordStream } from './record-stream.ts';
+import { decodeRecordStream, type RecordStream, RecordStreamEncoder } from './record-stream.ts';
 import { type PackedLocation, packLocation, type SystemLocation, unpackLocation } from './system-location.ts';
 
 /** What a chunk of a snapshot says beside its records. */
@@ -7,7 +7,6 @@ export interface ChunkHeader {
   readonly begin: number;
   /** From 0. */
   readonly index: number;
-  readonly isLast: boolean;
   /** The chunk before; the first has none. */
   readonly previous?: SystemLocation;
 }
@@ -17,36 +16,40 @@ interface PackedHeader {
   readonly formatVersion: number;
   readonly begin: number;
   readonly index: number;
-  readonly isLast: boolean;
   readonly previous: PackedLocation | null;
 }
 
 const formatVersion = 1;
 
+/** What the name of a chunk says: that it is the last one is known only when it is complete. */
+export interface ChunkName {
+  readonly begin: number;
+  readonly index: number;
+  readonly isLast: boolean;
+}
+
 /** What the system object of a chunk is called. */
-export function chunkName({ begin, index, isLast }: Pick<ChunkHeader, 'begin' | 'index' | 'isLast'>): string {
+export function chunkName({ begin, index, isLast }: ChunkName): string {
   return `snapshot ${begin} ${index}${isLast ? ' last' : ''}`;
 }
 
 /** @returns undefined for what is not the name of a chunk */
-export function parseChunkName(name: string): Pick<ChunkHeader, 'begin' | 'index' | 'isLast'> | undefined {
+export function parseChunkName(name: string): ChunkName | undefined {
   const match = /^snapshot (\d+) (\d+)( last)?$/.exec(name);
   if (!match) return undefined;
   return { begin: Number(match[1]), index: Number(match[2]), isLast: match[3] !== undefined };
 }
 
-/** @param lines from `renderRecords` */
-export function encodeChunk(header: ChunkHeader, lines: readonly string[]): Promise<Uint8Array> {
-  const { begin, index, isLast, previous } = header;
+/** The content of a chunk, to which records are to be added. */
+export function beginChunk({ begin, index, previous }: ChunkHeader): RecordStreamEncoder {
   const packed: PackedHeader = {
     kind: 'snapshot',
     formatVersion,
     begin,
     index,
-    isLast,
     previous: previous ? packLocation(previous) : null,
   };
-  return encodeRecordStream(packed, lines);
+  return new RecordStreamEncoder(packed);
 }
 
 /** @throws Error for what is no chunk of a format that this code knows */
@@ -55,6 +58,6 @@ export async function decodeChunk(content: Uint8Array): Promise<{ header: ChunkH
   const packed = header as PackedHeader;
   if (packed.kind !== 'snapshot' || packed.formatVersion !== formatVersion)
     throw new Error('not a chunk of a snapshot');
-  const { begin, index, isLast, previous } = packed;
-  return { header: { begin, index, isLast, ...(previous && { previous: unpackLocation(previous) }) }, pages };
+  const { begin, index, previous } = packed;
+  return { header: { begin, index, ...(previous && { previous: unpackLocation(previous) }) }, pages };
 }

@@ -1,8 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Profile } from '../../core/model.ts';
 import type { MetadataStore } from '../../metadata/metadata-store.ts';
-import { renderRecords } from './record-stream.ts';
-import { chunkName, encodeChunk } from './snapshot-chunk.ts';
+import { beginChunk, chunkName } from './snapshot-chunk.ts';
 import type { SystemLocation } from './system-location.ts';
 import { type SystemWriteParts, storeSystemObject } from './write-system-object.ts';
 
@@ -15,9 +14,10 @@ export interface WrittenSnapshot {
   readonly bytes: number;
 }
 
-/** Text that goes into a chunk; deflated it is an eighth or so. */
-const chunkChars = 4 * 2 ** 20;
-const pageRecords = 500;
+/** A chunk ends with the page that makes it this long, deflated. */
+const chunkBytes = 2 ** 20;
+/** A page is read in one turn of the event loop. */
+const pageRecords = 200;
 
 /**
  * Copies all records of the store into system objects. It is not of one moment: the batches of the journal with numbers
@@ -34,31 +34,23 @@ export async function writeSnapshot(
 ): Promise<WrittenSnapshot> {
   const { metadata } = parts;
   let cursor: string | undefined;
-  let lines: string[] = [];
-  let chars = 0;
   let previous: SystemLocation | undefined;
-  let index = 0;
   let bytes = 0;
-  for (;;) {
-    signal.throwIfAborted();
-    const startedAtMs = performance.now();
-    const page = await metadata.readRecords(cursor, pageRecords);
-    const text = await renderRecords(page.records);
-    lines.push(text);
-    chars += text.length;
-    cursor = page.cursor;
+  for (let index = 0; ; index++) {
+    const encoder = beginChunk({ begin, index, ...(previous && { previous }) });
+    do {
+      signal.throwIfAborted();
+      const startedAtMs = performance.now();
+      const page = await metadata.readRecords(cursor, pageRecords);
+      await encoder.add(page.records);
+      cursor = page.cursor;
+      if (isThrottled) await delay(performance.now() - startedAtMs, undefined, { signal, ref: false });
+    } while (cursor !== undefined && encoder.bytes < chunkBytes);
     const isLast = cursor === undefined;
-    if (isLast || chars >= chunkChars) {
-      const content = await encodeChunk({ begin, index, isLast, ...(previous && { previous }) }, lines);
-      const name = chunkName({ begin, index, isLast });
-      const object = { name, number: metadata.drawNumber(), content };
-      previous = await storeSystemObject(parts, object, profile, (place) => metadata.putSystemObject(place), signal);
-      bytes += content.length;
-      index += 1;
-      lines = [];
-      chars = 0;
-      if (isLast) return { begin, last: previous, chunks: index, bytes };
-    }
-    if (isThrottled) await delay(performance.now() - startedAtMs, undefined, { signal, ref: false });
+    const content = await encoder.finish();
+    const object = { name: chunkName({ begin, index, isLast }), number: metadata.drawNumber(), content };
+    previous = await storeSystemObject(parts, object, profile, (place) => metadata.putSystemObject(place), signal);
+    bytes += content.length;
+    if (isLast) return { begin, last: previous, chunks: index + 1, bytes };
   }
 }

@@ -9,13 +9,15 @@ import { discardStripes } from '../discard-stripes.ts';
 import { type EngineParts, findProfile } from '../engine-parts.ts';
 import { boundManifest, type ManifestEntry } from '../manifest.ts';
 import { layOutPack } from '../pack-layout.ts';
-import { type PackItem, writePack } from '../packer.ts';
+import { maxManifestBytes, type PackItem, writePack } from '../packer.ts';
 import { readExtents } from '../read-extents.ts';
 
 /** Stripes looked at in one pass: enough small ones to fill a pack. */
 const candidateCount = 400;
-/** A pack that is written anew is filled so far; the rest is room for the manifest and for what does not fit. */
-const fillShare = 0.8;
+/** A pack that is written anew is filled so far, with its manifest; the rest is room for what does not fit beside each other. */
+const fillShare = 0.9;
+/** After so many that do not fit in any more a pack counts as full. */
+const maxMisfits = 20;
 /** Below this share of what the old stripes take, writing them anew is not worth its reads and writes. */
 const worthwhileShare = 0.85;
 /** The longest run of live bytes that goes into a pack. */
@@ -38,6 +40,20 @@ interface Candidate {
   readonly sparse: SparseStripe;
   readonly runs: readonly LiveRun[];
   readonly liveBytes: number;
+  /** About how long the manifest's entries about it will be. */
+  readonly manifestBytes: number;
+}
+
+/** Candidates that one pack has room for. */
+interface PackPlan {
+  readonly runs: readonly LiveRun[];
+  /** Which runs lie in which block. */
+  readonly blocks: readonly (readonly number[])[];
+  readonly liveBytes: number;
+  readonly manifestBytes: number;
+  /** What the old stripes take. */
+  readonly storedBytes: number;
+  readonly stripes: number;
 }
 
 /**
@@ -66,33 +82,38 @@ export class Compactor {
   }
 
   async #compactGroup(profile: Profile, group: readonly SparseStripe[], signal: AbortSignal): Promise<CompactPass> {
-    const chosen: Candidate[] = [];
+    const plan = planPack(profile, await this.#choose(profile, group, signal));
+    const newBytes = estimateStoredBytes(profile, plan);
+    const isWorthwhile = plan.runs.length > 0 && newBytes <= plan.storedBytes * worthwhileShare;
+    if (!isWorthwhile) return { movedBytes: 0, savedBytes: 0 };
+    await this.#move(profile, plan, signal);
+    this.#parts.metrics.stripesCompacted.inc(plan.stripes);
+    this.#parts.metrics.compactedBytes.inc(plan.liveBytes);
+    return { movedBytes: plan.liveBytes, savedBytes: plan.storedBytes - newBytes };
+  }
+
+  /** The worst ones, as many as go into one pack. */
+  async #choose(profile: Profile, group: readonly SparseStripe[], signal: AbortSignal): Promise<Candidate[]> {
     const fullBytes = profile.k * maxBlockBytes * fillShare;
+    const chosen: Candidate[] = [];
     let bytes = 0;
+    let manifestBytes = 0;
+    let misfits = 0;
     for (const sparse of group) {
       signal.throwIfAborted();
       const candidate = await this.#examine(sparse);
       if (candidate === undefined) continue;
-      if (bytes + candidate.liveBytes > fullBytes) break;
-      bytes += candidate.liveBytes;
+      const candidateBytes = candidate.liveBytes + candidate.manifestBytes;
+      if (bytes + candidateBytes > fullBytes || manifestBytes + candidate.manifestBytes > maxManifestBytes) {
+        misfits += 1;
+        if (misfits === maxMisfits) break;
+        continue;
+      }
+      bytes += candidateBytes;
+      manifestBytes += candidate.manifestBytes;
       chosen.push(candidate);
     }
-    const storedBytes = chosen.reduce((sum, { sparse }) => sum + sparse.storedBytes, 0);
-    const runs = chosen.flatMap((candidate) => candidate.runs);
-    if (runs.length === 0) return { movedBytes: 0, savedBytes: 0 };
-    const entryBytes = runs.map((run) => boundEntries(run));
-    const manifestBytes = entryBytes.reduce((sum, each) => sum + each, 0);
-    const layout = layOutPack(
-      runs.map(({ from }) => from.length),
-      profile.k,
-      manifestBytes,
-    );
-    const newBytes = estimateStoredBytes(profile, runs, layout.blocks, manifestBytes);
-    if (layout.left.length > 0 || newBytes > storedBytes * worthwhileShare) return { movedBytes: 0, savedBytes: 0 };
-    await this.#move(profile, runs, layout.blocks, signal);
-    this.#parts.metrics.stripesCompacted.inc(chosen.length);
-    this.#parts.metrics.compactedBytes.inc(bytes);
-    return { movedBytes: bytes, savedBytes: storedBytes - newBytes };
+    return chosen;
   }
 
   /** What lives in a stripe; undefined where it cannot go into a pack. */
@@ -100,15 +121,13 @@ export class Compactor {
     const references = await this.#parts.metadata.listReferences(sparse.stripe.id);
     const runs = mergeRuns(sparse.stripe.id, references);
     if (runs.length === 0 || runs.some(({ from }) => from.length > maxItemBytes)) return undefined;
-    return { sparse, runs, liveBytes: runs.reduce((sum, { from }) => sum + from.length, 0) };
+    const manifestBytes = runs.reduce((sum, run) => sum + boundEntries(run), 0);
+    // Of what so many refer to, no manifest could tell.
+    if (manifestBytes > maxManifestBytes) return undefined;
+    return { sparse, runs, liveBytes: runs.reduce((sum, { from }) => sum + from.length, 0), manifestBytes };
   }
 
-  async #move(
-    profile: Profile,
-    runs: readonly LiveRun[],
-    blocks: readonly (readonly number[])[],
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #move(profile: Profile, { runs, blocks }: PackPlan, signal: AbortSignal): Promise<void> {
     const { metadata, pins, clock } = this.#parts;
     const ids = [...new Set(runs.map(({ from }) => from.stripeId))];
     const endWrite = pins.beginWrite(metadata.drawNumber(), clock.now());
@@ -154,6 +173,32 @@ export class Compactor {
       describe: (extent) => references.map((reference) => describeMoved(reference, { from, to: extent })),
     };
   }
+}
+
+/** Lays candidates out in the blocks of a pack; those go that have a run without room, since a stripe is emptied or left alone. */
+function planPack({ k }: Profile, candidates: readonly Candidate[]): PackPlan {
+  let chosen = candidates;
+  for (;;) {
+    const runs = chosen.flatMap((candidate) => candidate.runs);
+    const manifestBytes = sum(chosen.map((candidate) => candidate.manifestBytes));
+    const { blocks, left } = layOutPack(
+      runs.map(({ from }) => from.length),
+      k,
+      manifestBytes,
+    );
+    const leftRuns = new Set(left.map((index) => runs[index]));
+    if (leftRuns.size > 0) {
+      chosen = chosen.filter((candidate) => !candidate.runs.some((run) => leftRuns.has(run)));
+      continue;
+    }
+    const liveBytes = sum(chosen.map((candidate) => candidate.liveBytes));
+    const storedBytes = sum(chosen.map(({ sparse }) => sparse.storedBytes));
+    return { runs, blocks, liveBytes, manifestBytes, storedBytes, stripes: chosen.length };
+  }
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, each) => total + each, 0);
 }
 
 /** The runs of a stripe's bytes that anybody refers to: extents that touch or overlap, as those of copies do, are one. */
@@ -220,13 +265,8 @@ function moveSpans(spans: readonly SealedSpan[], { from, to }: { from: Extent; t
   return spans.map((span) => ({ ...span, extents: span.extents.map(moveExtent) }));
 }
 
-function estimateStoredBytes(
-  { k, m }: Profile,
-  runs: readonly LiveRun[],
-  blocks: readonly (readonly number[])[],
-  manifestBytes: number,
-): number {
-  const loads = blocks.map((block) => block.reduce((sum, index) => sum + runs[index]!.from.length, 0));
+function estimateStoredBytes({ k, m }: Profile, { runs, blocks, manifestBytes }: PackPlan): number {
+  const loads = blocks.map((block) => sum(block.map((index) => runs[index]!.from.length)));
   const last = (loads.at(-1) ?? 0) + manifestBytes;
   const blockBytes = Math.max(...loads, last, 1);
   const geometry = { k, m, blockBytes, dataBytes: (blocks.length - 1) * blockBytes + last };

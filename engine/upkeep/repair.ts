@@ -52,42 +52,51 @@ export class Repairer {
     return true;
   }
 
-  /** Rebuilds the shards that were found damaged since the last call. Returns how many were. */
+  /** Rebuilds the shards that were found damaged. What cannot be done now waits, longer each time. Returns how many were. */
   async repairDamages(signal: AbortSignal): Promise<number> {
-    const damages = [...this.#damages.values()];
-    this.#damages.clear();
-    const stripes = await this.#parts.metadata.findStripes([...new Set(damages.map(({ stripeId }) => stripeId))]);
-    const byStripe = Map.groupBy(damages, ({ stripeId }) => stripeId);
+    const due = [...this.#damages].filter(([, { stripeId }]) => this.#isDue(stripeId));
+    const byStripe = Map.groupBy(due, ([, { stripeId }]) => stripeId);
+    const stripes = await this.#parts.metadata.findStripes([...byStripe.keys()]);
+    // Only now: what is found from here on counts anew.
+    for (const [name] of due) this.#damages.delete(name);
     let repaired = 0;
     await forEachBounded(stripes.values(), width, async (stripe) => {
       signal.throwIfAborted();
-      const isDamaged = (placed: PlacedShard): boolean =>
-        (byStripe.get(stripe.id) ?? []).some(({ shard }) => isSamePlace(shard, placed));
-      const lost = stripe.shards.filter(isDamaged);
+      const damages = byStripe.get(stripe.id) ?? [];
+      const lost = stripe.shards.filter((placed) => damages.some(([, { shard }]) => isSamePlace(shard, placed)));
       if (lost.length === 0) return;
       const shards = stripe.shards.filter((placed) => !lost.includes(placed));
-      repaired += await this.#repairPinned({ ...stripe, shards }, lost, signal);
+      const indexes = await this.#repairPinned({ ...stripe, shards }, lost, signal);
+      repaired += indexes.length;
+      const left = damages.filter(([, { shard }]) => lost.some(({ index }) => index === shard.index));
+      for (const [name, damage] of left) if (!indexes.includes(damage.shard.index)) this.#damages.set(name, damage);
+      if (lost.every(({ index }) => indexes.includes(index))) this.#stuck.delete(stripe.id);
+      else this.#noteStuck(stripe.id);
     });
     return repaired;
   }
 
   /** One round over the stripes that lack the most. One that cannot be repaired now waits, longer each time. */
   async repairDegraded(signal: AbortSignal): Promise<RepairPass> {
-    const { metadata, clock } = this.#parts;
+    const { metadata } = this.#parts;
     const limit = batch + this.#stuck.size;
     const stripes = await metadata.listDegradedStripes(limit);
     let repaired = 0;
     let waiting = stripes.length;
     await forEachBounded(stripes, width, async (stripe) => {
       signal.throwIfAborted();
-      if ((this.#stuck.get(stripe.id)?.retryAtMs ?? 0) > clock.now()) return;
-      const count = await this.#repairPinned(stripe, [], signal);
+      if (!this.#isDue(stripe.id)) return;
+      const { length: count } = await this.#repairPinned(stripe, [], signal);
       repaired += count;
       if (count === 0) return this.#noteStuck(stripe.id);
       this.#stuck.delete(stripe.id);
       waiting -= 1;
     });
     return { repaired, waiting, isCut: stripes.length === limit && repaired > 0 };
+  }
+
+  #isDue(id: StripeId): boolean {
+    return (this.#stuck.get(id)?.retryAtMs ?? 0) <= this.#parts.clock.now();
   }
 
   #noteStuck(id: StripeId): void {
@@ -99,12 +108,12 @@ export class Repairer {
   }
 
   /**
-   * Returns how many shards the stripe got back.
+   * Returns which shards the stripe got back, by index.
    *
    * @param stripe with the shards that are good
    * @param lost those that the metadata know and that are not
    */
-  async #repairPinned(stripe: Stripe, lost: readonly PlacedShard[], signal: AbortSignal): Promise<number> {
+  async #repairPinned(stripe: Stripe, lost: readonly PlacedShard[], signal: AbortSignal): Promise<number[]> {
     const { pins, log } = this.#parts;
     pins.pin([stripe.id]);
     try {
@@ -114,15 +123,15 @@ export class Repairer {
       if (!isFailure(error)) throw error;
       const level = isFailure(error, 'too-few-shards') ? 'error' : 'warn';
       log[level]({ stripe: stripe.id, err: error }, 'stripe cannot be repaired now');
-      return 0;
+      return [];
     } finally {
       pins.unpin([stripe.id]);
     }
   }
 
-  async #repairStripe(stripe: Stripe, lost: readonly PlacedShard[], signal: AbortSignal): Promise<number> {
+  async #repairStripe(stripe: Stripe, lost: readonly PlacedShard[], signal: AbortSignal): Promise<number[]> {
     const lanes = this.#openLanes(stripe, signal);
-    if (lanes.length === 0) return 0;
+    if (lanes.length === 0) return [];
     try {
       const rows = rowCount(stripe);
       for (let row = 0; row < rows && lanes.some((lane) => !lane.isDead); row++) {
@@ -194,9 +203,9 @@ export class Repairer {
     await Promise.allSettled(deletions);
   }
 
-  async #record(stripe: Stripe, lanes: readonly ShardLane[]): Promise<number> {
+  async #record(stripe: Stripe, lanes: readonly ShardLane[]): Promise<number[]> {
     const { metadata, metrics } = this.#parts;
-    let recorded = 0;
+    const recorded: number[] = [];
     for (const lane of lanes) {
       if (lane.placed === undefined) continue;
       await metadata.recordShard(stripe.id, lane.placed).catch(async (error: unknown) => {
@@ -205,7 +214,7 @@ export class Repairer {
         throw error;
       });
       metrics.shardsRepaired.inc();
-      recorded += 1;
+      recorded.push(lane.index);
     }
     return recorded;
   }

@@ -131,8 +131,13 @@ class MemoryProvider implements Provider {
   }
 
   #store(cid: ShardCid, bytes: Uint8Array): void {
-    if (this.#shards.has(cid)) this.#release(bytes.length);
-    else this.#shards.set(cid, { bytes, modifiedAtMs: this.#clock.now() });
+    const existing = this.#shards.get(cid);
+    if (existing !== undefined && Buffer.compare(existing.bytes, bytes) === 0) {
+      this.#release(bytes.length);
+      return;
+    }
+    if (existing !== undefined) this.#release(existing.bytes.length);
+    this.#shards.set(cid, { bytes, modifiedAtMs: this.#clock.now() });
   }
 }
 

@@ -152,6 +152,52 @@ function testChanges(make: MakeStore): void {
     );
 
     it(
+      'name the parts that are gone with their upload, and the completions that were forgotten',
+      withStore(make, async (store, clock) => {
+        await createBucket(store);
+        const upload = uploadOf('big', 'u');
+        await store.createUpload(upload);
+        for (const part of [1, 2]) await store.putPart(partRequest(upload, part, {}));
+        const uploads = (await takeChanges(store)).filter(({ kind }) => kind === 'upload');
+        const number = uploads[0]!.key;
+        const parts = [{ partNumber: 1, etag: 'etag-1' }];
+        const { bucket, key, uploadId } = upload;
+        await store.completeUpload({ bucket, key, uploadId, parts, etag: 'w', modifiedAtMs: 1 });
+        const gone = [`-part ${number}/1`, `-part ${number}/2`];
+        assert.deepEqual(named(await takeChanges(store)), [...gone, `upload ${number}`, `version ${number}`]);
+        await store.forgetCompletions(clock.nowMs + 1);
+        assert.deepEqual(named(await takeChanges(store)), [`-upload ${number}`]);
+      }),
+    );
+
+    it(
+      'know nothing of a write that failed half-way, nor do live bytes',
+      withStore(make, async (store) => {
+        await createBucket(store);
+        const [one, two] = [newStripe(), newStripe()];
+        await store.putVersion(putRequest('a', { stripes: [one], number: 3001 }));
+        await takeChanges(store);
+        const before = await store.countUsage();
+        // A number that is taken is found out last of all.
+        const taken = putRequest('b', { stripes: [two], extents: extentsOf([one, two]), number: 3001 });
+        const outcomes = await Promise.allSettled([
+          store.putVersion(taken),
+          store.setTags(bucketName, 'a', undefined, { a: 'b' }),
+          store.putVersion(taken),
+        ]);
+        assert.deepEqual(
+          outcomes.map(({ status }) => status),
+          ['rejected', 'fulfilled', 'rejected'],
+        );
+        await assert.rejects(store.putVersion(taken));
+        assert.deepEqual(await store.countUsage(), before);
+        assert.deepEqual(named(await takeChanges(store)), ['version 3001']);
+        await store.deleteVersion({ bucket: bucketName, key: 'a', ownerId, nowMs: 1 });
+        assert.equal((await store.countUsage()).neededBytes, 0);
+      }),
+    );
+
+    it(
       'forget what was read, and not what changed again since',
       withStore(make, async (store) => {
         await createBucket(store);

@@ -151,6 +151,46 @@ describe('the metadata file', () => {
     after.close();
   });
 
+  it('is refused when it has the layout from before encryption, or is a half of an import', async () => {
+    const open = () => openSqliteStore({ path, clock: createClock(), log: silentLog });
+    const db = openDatabase(path, silentLog);
+    db.pragma(`application_id = ${0x48464d44}`);
+    db.close();
+    await assert.rejects(open, /did not encrypt yet/);
+    await rm(path);
+    const store = await open();
+    await store.importRecords([{ kind: 'setting', key: 'colour', value: 'green' }]);
+    await store.close();
+    await assert.rejects(open, /import.*never finished/);
+  });
+
+  it('holds an import once it is finished, and is written through to the disk again', async () => {
+    const clock = createClock();
+    const first = await openSqliteStore({ path, clock, log: silentLog });
+    await first.importRecords([{ kind: 'setting', key: 'colour', value: 'green' }]);
+    await first.finishImport();
+    await createBucket(first);
+    await first.close();
+    const second = await openSqliteStore({ path, clock, log: silentLog });
+    assert.equal(await second.findSetting('colour'), 'green');
+    assert.ok(await second.findBucket(bucketName));
+    await second.close();
+  });
+
+  it('keeps numbers rising that were drawn and not used before it was closed, though the clock is set back', async () => {
+    const clock = createClock();
+    const first = await openSqliteStore({ path, clock, log: silentLog });
+    await createBucket(first);
+    await first.putVersion(putRequest('key', { number: first.drawNumber() }));
+    clock.nowMs += 10_000;
+    const drawn = first.drawNumber();
+    await first.close();
+    clock.nowMs = 0;
+    const second = await openSqliteStore({ path, clock, log: silentLog });
+    assert.ok(second.drawNumber() > drawn);
+    await second.close();
+  });
+
   it('is refused when it is the database of another program, or none', async () => {
     const db = new Database(path);
     db.exec('CREATE TABLE recipes (name TEXT)');

@@ -77,6 +77,7 @@ export function testStripes(make: MakeStore): void {
         const stripe = newStripe();
         await store.putVersion(putRequest('key', { stripes: [stripe] }));
         const moved = { ...placeShard(stripe.id, 2, 'elsewhere'), cid: cidOf('rewritten') };
+        assert.deepEqual((await store.findStripes([stripe.id])).get(stripe.id)?.shards, stripe.shards);
         await store.recordShard(stripe.id, moved);
         const { shards } = (await store.findStripes([stripe.id])).get(stripe.id)!;
         assert.deepEqual(
@@ -159,6 +160,38 @@ export function testStripes(make: MakeStore): void {
         await store.forgetStripe(stripe.id);
         await store.forgetStripe(unknownId);
         assert.equal((await store.findStripes([stripe.id])).size, 1);
+      }),
+    );
+
+    it(
+      'counts right what is freed and forgotten in one go, and finds it no more',
+      withStore(make, async (store) => {
+        await createBucket(store);
+        const [gone, kept] = [newStripe(), newStripe()];
+        await store.putVersion(putRequest('gone', { stripes: [gone] }));
+        await store.putVersion(putRequest('kept', { stripes: [kept] }));
+        assert.equal((await store.findStripes([gone.id])).size, 1);
+        await Promise.all([store.deleteVersion(remove('gone')), store.forgetStripe(gone.id)]);
+        assert.equal((await store.findStripes([gone.id])).size, 0);
+        const { storedBytes, neededBytes, freedStripes: freed } = await store.countUsage();
+        assert.deepEqual([storedBytes, neededBytes, freed], [kept.storedBytes, 6144, 0]);
+      }),
+    );
+
+    it(
+      'registers a stripe with the second of two writes that bring it when the first is refused',
+      withStore(make, async (store) => {
+        await createBucket(store);
+        const [pack, freed] = [newStripe(), newStripe()];
+        await store.putVersion(putRequest('key', { stripes: [freed] }));
+        await store.deleteVersion(remove('key'));
+        const [first, second] = await Promise.allSettled([
+          store.putVersion(putRequest('a', { stripes: [pack, freed] })),
+          store.putVersion(putRequest('b', { stripes: [pack] })),
+        ]);
+        assert.deepEqual([first.status, second.status], ['rejected', 'fulfilled']);
+        assert.deepEqual((await store.findStripes([pack.id])).get(pack.id), asFound(pack));
+        assert.equal((await store.countUsage()).liveStripes, 1);
       }),
     );
 

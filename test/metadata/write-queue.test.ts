@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import Database from 'better-sqlite3';
+import { durableStepChannel } from '../../core/durable-steps.ts';
 import { silentLog } from '../../core/log.ts';
 import { WriteQueue } from '../../metadata/sqlite/write-queue.ts';
 
@@ -41,6 +42,21 @@ describe('the write queue', () => {
     assert.deepEqual(results, [true, 1, 'a']);
     assert.deepEqual(calls, ['mark', 'mark', 'mark', 'save']);
     assert.equal(db.inTransaction, false);
+  });
+
+  it('marks the moments before and after each commit, and none for a lone verb that throws', async () => {
+    const steps: unknown[] = [];
+    const note = (step: unknown) => void steps.push([step, db.inTransaction]);
+    durableStepChannel.subscribe(note);
+    await queue.run(insert('a'));
+    await assert.rejects(queue.run(insert('a')));
+    durableStepChannel.unsubscribe(note);
+    assert.deepEqual(steps, [
+      ['metadata-committing', true],
+      ['metadata-committed', false],
+    ]);
+    assert.deepEqual(calls, ['mark', 'save', 'mark', 'rewind']);
+    assert.equal(names(), 'a');
   });
 
   it('starts nothing before the next turn', async () => {

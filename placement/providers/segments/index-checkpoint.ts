@@ -11,6 +11,7 @@ export class IndexCheckpoint {
   readonly #path: string;
   #entries = 0;
   #running: Promise<void> | undefined;
+  #worker: Worker | undefined;
 
   constructor({ path }: { path: string }) {
     this.#path = path;
@@ -28,6 +29,8 @@ export class IndexCheckpoint {
 
   /** Waits for a checkpoint that is under way. */
   async close(): Promise<void> {
+    // While there is nothing else to do, the process must not end before it.
+    this.#worker?.ref();
     await this.#running;
   }
 
@@ -38,6 +41,7 @@ export class IndexCheckpoint {
       worker.once('error', () => resolve());
       worker.once('exit', () => resolve());
       worker.unref();
+      this.#worker = worker;
     });
   }
 }

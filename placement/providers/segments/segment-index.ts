@@ -6,7 +6,7 @@ import { recordHeaderBytes } from './segment-format.ts';
 import { type SegmentEntry, SegmentTally, type TallyChange } from './segment-tally.ts';
 
 /** How many changes are saved in one turn of the event loop: well under a millisecond. */
-const sliceChanges = 64;
+const sliceChanges = 32;
 /** From how many unsaved changes, or bytes of records, on they are saved. */
 const saveChanges = 1024;
 const saveBytes = 32 * 2 ** 20;
