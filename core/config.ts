@@ -84,6 +84,8 @@ const limits = z
       .default(128 * 1024),
     /** From one journal of metadata changes to the next: how much a lost gateway disk can cost of deletes and settings. */
     journalIntervalMs: z.int().min(10).max(60_000).default(10_000),
+    /** After how many batches of the journal there is a new snapshot of all metadata, however little changed: recovery reads them all. */
+    snapshotBatches: z.int().min(1).default(1_000),
     /** How old a stripe must be before compaction looks at it. */
     compactAgeMs: z.int().min(0).default(60_000),
     /** How much compaction reads a second at most. */

@@ -1,4 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { RequestTally } from './request-tally.ts';
+import { TalliedHistogram } from './tallied-histogram.ts';
 
 const seconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
@@ -7,29 +9,34 @@ export class Metrics {
   readonly registry = new Registry();
   readonly #registers = [this.registry];
 
-  readonly requests = new Counter({
-    name: 'holdfast_requests_total',
-    help: 'S3 requests answered, by operation, HTTP status and S3 error code (empty when none)',
-    labelNames: ['operation', 'status', 'code'] as const,
-    registers: this.#registers,
-  });
-  readonly requestSeconds = new Histogram({
+  readonly requestSeconds = new TalliedHistogram({
     name: 'holdfast_request_duration_seconds',
     help: 'From the request head to the last byte of the response, by operation',
     labelNames: ['operation'] as const,
     buckets: seconds,
     registers: this.#registers,
   });
-  readonly requestsInFlight = new Gauge({
+  /** What the gateway counts at every request; the next three show it. */
+  readonly requestTally = new RequestTally(this.requestSeconds);
+  readonly requests: Counter<'operation' | 'status' | 'code'> = new Counter({
+    name: 'holdfast_requests_total',
+    help: 'S3 requests answered, by operation, HTTP status and S3 error code (empty when none)',
+    labelNames: ['operation', 'status', 'code'] as const,
+    registers: this.#registers,
+    collect: () => this.requestTally.fillRequests(this.requests),
+  });
+  readonly requestsInFlight: Gauge = new Gauge({
     name: 'holdfast_requests_in_flight',
     help: 'S3 requests being served',
     registers: this.#registers,
+    collect: () => this.requestsInFlight.set(this.requestTally.inFlight),
   });
-  readonly bodyBytes = new Counter({
+  readonly bodyBytes: Counter<'direction'> = new Counter({
     name: 'holdfast_body_bytes_total',
     help: 'Bytes of object data received from (in) and sent to (out) clients',
     labelNames: ['direction'] as const,
     registers: this.#registers,
+    collect: () => this.requestTally.fillBytes(this.bodyBytes),
   });
   readonly providerCalls = new Counter({
     name: 'holdfast_provider_calls_total',

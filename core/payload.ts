@@ -21,6 +21,12 @@ export interface Payload {
    * worth nothing.
    */
   readonly bytes: AsyncIterable<Uint8Array>;
+  /**
+   * The whole payload at once, in place of `bytes` and never beside it: for a caller that has room for `sizeBytes` bytes,
+   * and cheaper where they are few. The buffer belongs to the caller. Absent where the length is not known. Throws
+   * what `bytes` throws, and ends by itself when the client goes away or sends nothing for too long.
+   */
+  readonly readAll?: (() => Promise<Uint8Array>) | undefined;
   /** The length of `bytes` where the client declared it. */
   readonly sizeBytes: number | undefined;
   /** An algorithm to compute and keep, whether or not a value was declared. */

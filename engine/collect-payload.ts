@@ -8,6 +8,11 @@ import type { Payload } from '../core/payload.ts';
  * @throws Failure `body-incomplete`; whatever the payload throws; the signal's reason
  */
 export async function collectPayload(payload: Payload, sizeBytes: number, signal: AbortSignal): Promise<Uint8Array> {
+  if (payload.readAll !== undefined) {
+    const read = await payload.readAll();
+    if (read.length !== sizeBytes) throw new RangeError('a payload does not have its length');
+    return read;
+  }
   let receivedBytes = 0;
   const whole = new Uint8Array(sizeBytes);
   for await (const chunk of untilAborted(payload.bytes, signal)) {

@@ -100,7 +100,9 @@ export function createEngine(parts: {
     },
     kickRepair: () => upkeep.kick(),
   };
-  const journal = parts.isJournaling ? new Journal(engineParts, { intervalMs: limits.journalIntervalMs }) : undefined;
+  const journal = parts.isJournaling
+    ? new Journal(engineParts, { intervalMs: limits.journalIntervalMs, snapshotBatches: limits.snapshotBatches })
+    : undefined;
   const upkeep = new Upkeep(engineParts);
   const engine = {
     buckets: createBuckets(engineParts),

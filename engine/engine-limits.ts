@@ -37,6 +37,8 @@ export interface EngineLimits {
   readonly upkeepIntervalMs: number;
   /** From one batch of the journal to the next, where nothing asks for one at once. */
   readonly journalIntervalMs: number;
+  /** A new snapshot is due after so many batches of the journal. */
+  readonly snapshotBatches: number;
   /** How old a stripe must be before compaction looks at it: what is young may fall empty by itself. */
   readonly compactAgeMs: number;
   /** How much compaction reads a second at most. */
@@ -62,6 +64,7 @@ export const defaultLimits: EngineLimits = {
   completionAgeMs: 24 * hourMs,
   upkeepIntervalMs: 5_000,
   journalIntervalMs: 10_000,
+  snapshotBatches: 1_000,
   compactAgeMs: 60_000,
   compactBytesPerS: 16 * MiB,
   orphanIntervalMs: 6 * hourMs,

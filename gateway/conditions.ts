@@ -4,16 +4,31 @@ import type { RangeRequest, ReadConditions } from '../engine/engine.ts';
 import { parseHttpDate } from './http-date.ts';
 import { S3Error } from './s3-error.ts';
 
+const conditionNames = {
+  '': {
+    ifMatch: 'if-match',
+    ifNoneMatch: 'if-none-match',
+    ifModifiedSince: 'if-modified-since',
+    ifUnmodifiedSince: 'if-unmodified-since',
+  },
+  'x-amz-copy-source-': {
+    ifMatch: 'x-amz-copy-source-if-match',
+    ifNoneMatch: 'x-amz-copy-source-if-none-match',
+    ifModifiedSince: 'x-amz-copy-source-if-modified-since',
+    ifUnmodifiedSince: 'x-amz-copy-source-if-unmodified-since',
+  },
+} as const;
+
 /** Conditions of GET and HEAD, or, with the prefix, of a copy's source. Dates that are none are ignored (RFC 9110). */
 export function parseReadConditions(
   headers: IncomingHttpHeaders,
   prefix: '' | 'x-amz-copy-source-' = '',
 ): ReadConditions | undefined {
-  const text = (name: string): string | undefined => headers[prefix + name] as string | undefined;
-  const ifMatch = parseETags(text('if-match'));
-  const ifNoneMatch = parseETags(text('if-none-match'));
-  const ifModifiedSinceMs = parseDate(text('if-modified-since'));
-  const ifUnmodifiedSinceMs = parseDate(text('if-unmodified-since'));
+  const names = conditionNames[prefix];
+  const ifMatch = parseETags(headers[names.ifMatch] as string | undefined);
+  const ifNoneMatch = parseETags(headers[names.ifNoneMatch] as string | undefined);
+  const ifModifiedSinceMs = parseDate(headers[names.ifModifiedSince] as string | undefined);
+  const ifUnmodifiedSinceMs = parseDate(headers[names.ifUnmodifiedSince] as string | undefined);
   if (!ifMatch && !ifNoneMatch && ifModifiedSinceMs === undefined && ifUnmodifiedSinceMs === undefined)
     return undefined;
   return {

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { CopySource } from '../engine/engine.ts';
 import { parseReadConditions } from './conditions.ts';
+import { refuseCustomerKey } from './encryption-headers.ts';
 import type { ObjectCall } from './operation.ts';
 import { checkKey } from './request-target.ts';
 import { S3Error } from './s3-error.ts';
@@ -11,6 +12,7 @@ import { S3Error } from './s3-error.ts';
  */
 export async function parseCopySource(call: ObjectCall): Promise<CopySource> {
   const { bucket, key, versionId } = parseCopySourceHeader(call.headers);
+  refuseCustomerKey(call.headers, 'x-amz-copy-source-');
   const owner = (await call.engine.buckets.get(bucket)).ownerId;
   if (owner !== call.caller.canonicalId) throw new S3Error('AccessDenied');
   const conditions = parseReadConditions(call.headers, 'x-amz-copy-source-');

@@ -1,5 +1,6 @@
 import { isFailure } from '../core/failure.ts';
 import { failureToS3Error } from './failure-table.ts';
+import { hostId } from './request-id.ts';
 import { S3Error } from './s3-error.ts';
 import { errorDocument, textElement } from './xml/xml-writer.ts';
 
@@ -18,6 +19,6 @@ export function renderErrorDocument(error: S3Error, context: { requestId: string
     ...Object.entries(error.extra).map(([name, text]) => textElement(name, text)),
     textElement('Resource', context.resource),
     textElement('RequestId', context.requestId),
-    textElement('HostId', Buffer.from(context.requestId).toString('base64')),
+    textElement('HostId', hostId(context.requestId)),
   );
 }

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { checksumHeader } from '../core/checksums.ts';
 import type { Checksum, ContentHeaders, ObjectAttributes, ObjectVersion } from '../core/model.ts';
+import { checkEncryptionHeader, encryptionAnswer } from './encryption-headers.ts';
 import { decodeHeaderText, encodeHeaderText } from './header-text.ts';
 import { formatHttpDate } from './http-date.ts';
 import { S3Error } from './s3-error.ts';
@@ -14,6 +15,9 @@ const contentHeaderNames = {
   expires: 'expires',
   websiteRedirectLocation: 'x-amz-website-redirect-location',
 } as const satisfies Record<keyof ContentHeaders, string>;
+const contentHeaderEntries = Object.entries(contentHeaderNames) as [keyof ContentHeaders, string][];
+/** Written out one by one where all of a version's headers are: it has a type in any case. */
+const optionalContentHeaders = contentHeaderEntries.filter(([field]) => field !== 'contentType');
 
 const metadataPrefix = 'x-amz-meta-';
 /** Names and values of user metadata together, as AWS counts them. */
@@ -35,10 +39,11 @@ export function parseObjectAttributes(
 
 export function parseContentHeaders(headers: IncomingHttpHeaders): ContentHeaders {
   const parsed: Record<string, string> = {};
-  for (const [field, name] of Object.entries(contentHeaderNames)) {
+  for (const [field, name] of contentHeaderEntries) {
     const value = headers[name] as string | undefined;
     if (value !== undefined && value !== '') parsed[field] = value;
   }
+  if (parsed.contentEncoding === undefined) return parsed;
   const encoding = withoutAwsChunked(parsed.contentEncoding);
   if (encoding === undefined) delete parsed.contentEncoding;
   else parsed.contentEncoding = encoding;
@@ -46,8 +51,8 @@ export function parseContentHeaders(headers: IncomingHttpHeaders): ContentHeader
 }
 
 /** `aws-chunked` names the framing of the upload, not the object's encoding. */
-function withoutAwsChunked(encoding: string | undefined): string | undefined {
-  if (!encoding?.includes('aws-chunked')) return encoding;
+function withoutAwsChunked(encoding: string): string | undefined {
+  if (!encoding.includes('aws-chunked')) return encoding;
   const kept = encoding
     .split(',')
     .map((token) => token.trim())
@@ -68,6 +73,7 @@ export function parseUserMetadata(headers: IncomingHttpHeaders): Record<string, 
   if (bytes > maxMetadataBytes) {
     throw new S3Error('MetadataTooLarge', undefined, { Size: String(bytes), MaxSizeAllowed: String(maxMetadataBytes) });
   }
+  if (metadata.length === 0) return {};
   // Not by assignment, which would lose a name such as __proto__.
   return Object.fromEntries(metadata);
 }
@@ -134,6 +140,7 @@ function refuseUnsupported(headers: IncomingHttpHeaders): void {
   for (const name in headers) {
     if (!name.startsWith('x-amz-')) continue;
     if (name === 'x-amz-acl') checkCannedAcl(headers[name] as string);
+    else if (name.startsWith('x-amz-server-side-encryption')) checkEncryptionHeader(name, String(headers[name]));
     else if (name.startsWith('x-amz-grant-')) throw new S3Error('AccessControlListNotSupported');
     else if (unsupportedHeaders.some((prefix) => name.startsWith(prefix))) {
       throw new S3Error('NotImplemented', 'A header you provided implies functionality that is not implemented', {
@@ -143,7 +150,7 @@ function refuseUnsupported(headers: IncomingHttpHeaders): void {
   }
 }
 
-const unsupportedHeaders = ['x-amz-server-side-encryption', 'x-amz-object-lock-', 'x-amz-write-offset-bytes'] as const;
+const unsupportedHeaders = ['x-amz-object-lock-', 'x-amz-write-offset-bytes'] as const;
 
 /** Buckets here belong wholly to their owner, as in AWS since 2023; an ACL that says just that is taken. */
 function checkCannedAcl(acl: string): void {
@@ -157,14 +164,16 @@ export function renderVersionHeaders(version: ObjectVersion, isVersioned: boolea
     etag: `"${version.etag}"`,
     'accept-ranges': 'bytes',
     'content-type': version.headers.contentType ?? 'binary/octet-stream',
+    ...encryptionAnswer,
     'x-amz-version-id': isVersioned ? version.versionId : undefined,
     'x-amz-storage-class': version.storageClass === 'STANDARD' ? undefined : version.storageClass,
   };
-  for (const [field, name] of Object.entries(contentHeaderNames)) {
-    if (field !== 'contentType') rendered[name] = version.headers[field as keyof ContentHeaders];
+  for (const [field, name] of optionalContentHeaders) {
+    const value = version.headers[field];
+    if (value !== undefined) rendered[name] = value;
   }
-  for (const [name, value] of Object.entries(version.userMetadata))
-    rendered[metadataPrefix + name] = encodeHeaderText(value);
+  for (const name in version.userMetadata)
+    rendered[metadataPrefix + name] = encodeHeaderText(version.userMetadata[name]!);
   const tagCount = Object.keys(version.tags).length;
   if (tagCount > 0) rendered['x-amz-tagging-count'] = String(tagCount);
   return rendered;

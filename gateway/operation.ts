@@ -67,6 +67,8 @@ export interface Operation {
   /** Headers that must be there. */
   readonly headers: readonly string[];
   readonly access: Access;
+  /** Whether x-amz-server-side-encryption may come with it: what makes an object. */
+  readonly takesEncryption?: boolean;
   readonly handle: (call: never) => Promise<S3Response>;
 }
 
@@ -75,6 +77,7 @@ interface Row<Call> {
   readonly method: Method;
   readonly query?: Readonly<Record<string, string | true>>;
   readonly headers?: readonly string[];
+  readonly takesEncryption?: boolean;
   readonly handle: (call: Call) => Promise<S3Response>;
 }
 

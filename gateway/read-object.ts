@@ -1,6 +1,7 @@
 import { checksumHeader } from '../core/checksums.ts';
 import type { OpenedObject, OpenObject } from '../engine/engine.ts';
 import { parseRange, parseReadConditions } from './conditions.ts';
+import { refuseCustomerKey } from './encryption-headers.ts';
 import { renderChecksum, renderVersionHeaders } from './object-headers.ts';
 import type { ObjectCall } from './operation.ts';
 import { parsePartNumber } from './part-number.ts';
@@ -11,19 +12,18 @@ import { isVersioned, parseVersionId } from './version-id.ts';
 export async function openForRead(
   call: ObjectCall,
 ): Promise<{ object: OpenedObject; status: number; headers: Record<string, string | undefined> }> {
+  refuseCustomerKey(call.headers);
   const request = parseOpenRequest(call);
   const object = await call.engine.objects.open(request);
-  const headers = {
-    ...renderVersionHeaders(object.version, isVersioned(call.bucket)),
-    ...renderOverrides(call.query),
-    ...renderReadChecksum(call, object, request.partNumber),
-    'content-length': String(object.length),
-    'content-range': object.isPartial ? contentRange(object) : undefined,
-    'x-amz-mp-parts-count':
-      request.partNumber !== undefined && object.version.parts.length > 0
-        ? String(object.version.parts.length)
-        : undefined,
-  };
+  const headers = renderVersionHeaders(object.version, isVersioned(call.bucket));
+  // Most reads have none of these, and then nothing is copied.
+  if (call.query.size > 0) Object.assign(headers, renderOverrides(call.query));
+  if (call.headers['x-amz-checksum-mode'] !== undefined)
+    Object.assign(headers, renderReadChecksum(call, object, request.partNumber));
+  headers['content-length'] = String(object.length);
+  if (object.isPartial) headers['content-range'] = contentRange(object);
+  if (request.partNumber !== undefined && object.version.parts.length > 0)
+    headers['x-amz-mp-parts-count'] = String(object.version.parts.length);
   return { object, status: object.isPartial ? 206 : 200, headers };
 }
 

@@ -76,9 +76,11 @@ function decode(raw: string): string {
   }
 }
 
-function parseQuery(rawQuery: string): Map<string, string> {
+const noQuery: ReadonlyMap<string, string> = new Map();
+
+function parseQuery(rawQuery: string): ReadonlyMap<string, string> {
+  if (rawQuery === '') return noQuery;
   const query = new Map<string, string>();
-  if (rawQuery === '') return query;
   for (const pair of rawQuery.split('&')) {
     if (pair === '') continue;
     const equals = pair.indexOf('=');

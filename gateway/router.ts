@@ -49,7 +49,12 @@ export class Router {
     headers: Readonly<Record<string, unknown>>,
   ): Routed {
     const row = this.#rows.get(`${method} ${scope}`)?.find((candidate) => demandsAreMet(candidate, query, headers));
-    const unclaimed = row ? unclaimedSubresource(row, query) : [...query.keys()].find((name) => subresources.has(name));
+    const unclaimed =
+      query.size === 0
+        ? undefined
+        : row
+          ? unclaimedSubresource(row, query)
+          : [...query.keys()].find((name) => subresources.has(name));
     if (unclaimed !== undefined) {
       return refuse('NotImplemented', `The subresource '${unclaimed}' is not implemented.`, { Header: unclaimed });
     }

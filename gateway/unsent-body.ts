@@ -16,13 +16,12 @@ const proxyHeaders = ['via', 'forwarded', 'x-forwarded-for'] as const;
  * body, and so closes the connection. Here the parser is told that the body is over. A client that sends its
  * body all the same is answered 400 and cut off; behind a proxy, where that body could be taken for another client's
  * request, and where Node no longer has what this needs, the connection is closed as RFC 9110, section 10.1.1, allows.
+ *
+ * @returns false where the answer has to close the connection
  */
-export function answerWithoutBody(message: IncomingMessage, response: ServerResponse): void {
+export function endUnsentBody(message: IncomingMessage, response: ServerResponse): boolean {
   const { parser } = (message as unknown as Internals).socket;
-  if (typeof parser?.initialize !== 'function' || proxyHeaders.some((name) => name in message.headers)) {
-    response.setHeader('connection', 'close');
-    return;
-  }
+  if (typeof parser?.initialize !== 'function' || proxyHeaders.some((name) => name in message.headers)) return false;
   Object.assign(response, { _expect_continue: false }); // Else Node adds `Connection: close`.
   response.once('finish', () => {
     message.complete = true;
@@ -30,4 +29,5 @@ export function answerWithoutBody(message: IncomingMessage, response: ServerResp
     parser.incoming = null;
     parser.initialize?.(requestParser, {});
   });
+  return true;
 }

@@ -16,8 +16,6 @@ export type JournalParts = SystemWriteParts & Pick<EngineParts, 'metadata' | 'lo
 const MiB = 2 ** 20;
 /** The journal may grow to this, or to the length of the snapshot, before there is a new snapshot. */
 const minJournalBytes = 16 * MiB;
-/** As many batches there may be, or twice as many as chunks: to replay one costs about as much as a chunk. */
-const minJournalBatches = 1_000;
 
 /** About how many records a batch should have at most, and how soon after one the next may come for that. */
 const batchRecords = 5_000;
@@ -41,6 +39,7 @@ export class Journal implements MetadataJournal {
   readonly #parts: JournalParts;
   readonly #profile: Profile;
   readonly #intervalMs: number;
+  readonly #snapshotBatches: number;
   readonly #roots: RootKeeper;
   readonly #controller = new AbortController();
   #isStarted = false;
@@ -69,14 +68,20 @@ export class Journal implements MetadataJournal {
 
   /**
    * @param parts.profiles the first one says how system objects are coded
+   * @param snapshotBatches as many batches there may be before there is a new snapshot, or twice as many as it has chunks: to replay one
+   *   costs about as much as a chunk
    * @param intervalMs from one batch to the next; what changes in between is what the loss of the gateway's disk can undo
    */
-  constructor(parts: JournalParts, { intervalMs }: { readonly intervalMs: number }) {
+  constructor(
+    parts: JournalParts,
+    { intervalMs, snapshotBatches }: { readonly intervalMs: number; readonly snapshotBatches: number },
+  ) {
     const [first] = parts.profiles;
     if (first === undefined) throw new RangeError('there is no profile');
     this.#parts = parts;
     this.#profile = { name: systemProfileName, k: first.k, m: first.m };
     this.#intervalMs = intervalMs;
+    this.#snapshotBatches = snapshotBatches;
     this.#roots = new RootKeeper(parts);
   }
 
@@ -271,7 +276,7 @@ export class Journal implements MetadataJournal {
 
   #needsSnapshot(): boolean {
     const snapshotBytes = this.#snapshot?.bytes ?? 0;
-    const maxBatches = Math.max(minJournalBatches, 2 * (this.#snapshot?.chunks ?? 0));
+    const maxBatches = Math.max(this.#snapshotBatches, 2 * (this.#snapshot?.chunks ?? 0));
     return this.#batchBytes > Math.max(snapshotBytes, minJournalBytes) || this.#batches > maxBatches;
   }
 

@@ -1,3 +1,4 @@
+import { markDurableStep } from '../../core/durable-steps.ts';
 import { forEachBounded } from '../../core/for-each-bounded.ts';
 import type { PlacedShard, ShardCid, Stripe } from '../../core/model.ts';
 import type { Provider } from '../../placement/providers/provider.ts';
@@ -45,6 +46,7 @@ export class Collector {
     await forEachBounded(stripes, width, async (stripe) => {
       signal.throwIfAborted();
       if (pins.isPinned(stripe.id) || !(await this.#deleteStripe(stripe, failing, signal))) return;
+      markDurableStep('freed-deleted');
       await metadata.forgetStripe(stripe.id);
       forgotten += 1;
     });

@@ -4,8 +4,8 @@ import { type PayloadMode, parsePayloadMode } from '../payload/payload-mode.ts';
 import { S3Error } from '../s3-error.ts';
 import type { AuthRequest } from './auth-request.ts';
 import { type AuthorizationClaim, readAuthorizationHeader, unsupportedMechanism } from './authorization-header.ts';
+import type { AuthorizationMemo } from './authorization-memo.ts';
 import { createCanonicalRequest } from './canonical-request.ts';
-import { formatScope } from './credential.ts';
 import { isPresigned, readPresignedQuery } from './presigned-query.ts';
 import { checkRequestSignature, type SignatureSeed } from './signature.ts';
 import type { SigningKeys } from './signing-key.ts';
@@ -17,6 +17,7 @@ export interface AuthContext {
   readonly region: string;
   readonly clock: Clock;
   readonly signingKeys: SigningKeys;
+  readonly memo: AuthorizationMemo;
 }
 
 /** Who sent a request, and how its body is framed and vouched for. */
@@ -68,15 +69,20 @@ function verify(
   const known = context.findCredentials(accessKeyId);
   if (!known) throw new S3Error('InvalidAccessKeyId', undefined, { AWSAccessKeyId: accessKeyId });
   refuseSessionToken(request, hoistedHeaders);
-  refuseUnsignedHeaders(request, signedHeaders);
-  const signed = query.filter(({ name }) => name !== 'X-Amz-Signature');
+  const headerCount = refuseUnsignedHeaders(request, signedHeaders);
+  const signed = query.length === 0 ? query : query.filter(({ name }) => name !== 'X-Amz-Signature');
   const seed: SignatureSeed = {
     accessKeyId,
     signature,
     signingKey: context.signingKeys.get(accessKeyId, known.secretAccessKey, credential),
     timestamp: claim.time.timestamp,
-    scope: formatScope(credential),
-    canonicalRequest: createCanonicalRequest(request, signed, signedHeaders, payloadHash),
+    scope: credential.scope,
+    canonicalRequest: createCanonicalRequest(request, {
+      query: signed,
+      signedHeaders,
+      payloadHash,
+      hasRepeatedHeaders: request.rawHeaders.length !== 2 * headerCount,
+    }),
   };
   checkRequestSignature(seed);
   return { kind: 'signed', account: known.account, accessKeyId, payloadMode, seed, hoistedHeaders };
@@ -86,14 +92,18 @@ function verify(
  * Whatever changes what a request does must be signed: the host, every x-amz-* header and Content-MD5. Not so
  * x-amz-content-sha256, which the signature covers in any case. Source: AWS "Signature Calculations for the
  * Authorization Header", CanonicalHeaders.
+ *
+ * @returns how many different headers there are
  */
-function refuseUnsignedHeaders(request: AuthRequest, signedHeaders: readonly string[]): void {
+function refuseUnsignedHeaders(request: AuthRequest, signedHeaders: readonly string[]): number {
   const unsigned = signedHeaders.includes('host') ? [] : ['host'];
+  let headerCount = 0;
   for (const name in request.headers) {
+    headerCount++;
     if (!name.startsWith('x-amz-') && name !== 'content-md5') continue;
     if (name !== 'x-amz-content-sha256' && !signedHeaders.includes(name)) unsigned.push(name);
   }
-  if (unsigned.length === 0) return;
+  if (unsigned.length === 0) return headerCount;
   throw new S3Error('AccessDenied', 'There were headers present in the request which were not signed', {
     HeadersNotSigned: unsigned.join(', '),
   });

@@ -2,9 +2,10 @@ import type { Clock } from '../../core/clock.ts';
 import { type PayloadMode, parsePayloadMode } from '../payload/payload-mode.ts';
 import { S3Error } from '../s3-error.ts';
 import type { AuthRequest } from './auth-request.ts';
+import type { AuthorizationMemo, ParsedAuthorization } from './authorization-memo.ts';
 import { type Credential, parseCredential } from './credential.ts';
 import { algorithm } from './signature.ts';
-import { formatSeconds, parseDateHeader, parseTimestamp, type SigningTime } from './signing-time.ts';
+import { formatSeconds, parseDateHeader, type SigningTime } from './signing-time.ts';
 
 /** What a request claims of itself before the signature is checked. */
 export interface AuthorizationClaim {
@@ -28,12 +29,10 @@ export const maxSkewMs = 15 * 60 * 1000;
 export function readAuthorizationHeader(
   request: AuthRequest,
   authorization: string,
-  context: { readonly region: string; readonly clock: Clock },
+  context: { readonly region: string; readonly clock: Clock; readonly memo: AuthorizationMemo },
 ): AuthorizationClaim {
-  const components = parseComponents(authorization);
-  const credential = parseCredential(components.Credential, context.region);
-  if ('problem' in credential) throw malformed(credential.problem, credential.extra);
-  const time = readSigningTime(request);
+  const { credential, signedHeaders, signature } = takeApart(authorization, context);
+  const time = readSigningTime(request, context.memo);
   if (!time.timestamp.startsWith(credential.date)) {
     throw malformed(
       `Invalid credential date "${credential.date}". This date is not the same as X-Amz-Date: "${time.timestamp.slice(0, 8)}".`,
@@ -46,13 +45,35 @@ export function readAuthorizationHeader(
   }
   return {
     credential,
-    signedHeaders: components.SignedHeaders.toLowerCase().split(';'),
-    signature: components.Signature,
+    signedHeaders,
+    signature,
     time,
     payloadHash: String(payloadHash),
     payloadMode: parsePayloadMode(String(payloadHash)),
     hoistedHeaders: {},
   };
+}
+
+const signatureDigits = /^[0-9a-f]{64}$/;
+const signatureLength = 64;
+
+function takeApart(
+  authorization: string,
+  { region, memo }: { readonly region: string; readonly memo: AuthorizationMemo },
+): ParsedAuthorization & { readonly signature: string } {
+  // The signature stands last with every known client; then what comes before is the same for many requests.
+  const digitsAt = authorization.length - signatureLength;
+  const digits = authorization.slice(digitsAt);
+  const endsInSignature = authorization.endsWith('Signature=', digitsAt) && signatureDigits.test(digits);
+  const prefix = endsInSignature ? authorization.slice(0, digitsAt) : '';
+  const known = endsInSignature ? memo.find(prefix) : undefined;
+  if (known) return { credential: known.credential, signedHeaders: known.signedHeaders, signature: digits };
+  const { Credential, SignedHeaders, Signature: signature } = parseComponents(authorization);
+  const credential = parseCredential(Credential, region);
+  if ('problem' in credential) throw malformed(credential.problem, credential.extra);
+  const signedHeaders = SignedHeaders.toLowerCase().split(';');
+  if (endsInSignature) memo.keep(prefix, { credential, signedHeaders });
+  return { credential, signedHeaders, signature };
 }
 
 const componentNames = ['Credential', 'SignedHeaders', 'Signature'] as const;
@@ -84,10 +105,10 @@ function parseComponents(authorization: string): Record<(typeof componentNames)[
   return { Credential, SignedHeaders, Signature };
 }
 
-function readSigningTime({ headers }: AuthRequest): SigningTime {
+function readSigningTime({ headers }: AuthRequest, memo: AuthorizationMemo): SigningTime {
   const amzDate = headers['x-amz-date'];
   const time =
-    amzDate === undefined ? headers.date && parseDateHeader(headers.date) : parseTimestamp(String(amzDate).trim());
+    amzDate === undefined ? headers.date && parseDateHeader(headers.date) : memo.parseTimestamp(String(amzDate).trim());
   if (!time) throw new S3Error('AccessDenied', 'AWS authentication requires a valid Date or x-amz-date header');
   return time;
 }

@@ -1,27 +1,36 @@
 import type { AuthRequest } from './auth-request.ts';
 import { canonicalPath, type QueryParameter } from './uri-encoding.ts';
 
+export interface CanonicalClaim {
+  /** Canonical, in order, with the signature itself left out. */
+  readonly query: readonly QueryParameter[];
+  /** Lower-case names as the client lists them; one that is absent counts as empty. */
+  readonly signedHeaders: readonly string[];
+  /** The last line. */
+  readonly payloadHash: string;
+  /** Whether a header came more than once: `headers` does not tell then how, and the raw ones are looked at. */
+  readonly hasRepeatedHeaders: boolean;
+}
+
 /**
  * The text whose digest is signed. It is Latin-1, as node:http reads headers: one character a byte of the request.
  *
  * Source: AWS "Signature Calculations for the Authorization Header: Transferring Payload in a Single Chunk".
- * @param query canonical, in order, with the signature itself left out
- * @param signedHeaders lower-case names as the client lists them; one that is absent counts as empty
  * @throws S3Error InvalidURI
  */
-export function createCanonicalRequest(
-  request: AuthRequest,
-  query: readonly QueryParameter[],
-  signedHeaders: readonly string[],
-  payloadHash: string,
-): string {
+export function createCanonicalRequest(request: AuthRequest, claim: CanonicalClaim): string {
+  const { query, signedHeaders, payloadHash, hasRepeatedHeaders } = claim;
   let text = `${request.method}\n${canonicalPath(request.rawPath)}\n`;
   for (let index = 0; index < query.length; index++) {
     const { name, value } = query[index]!;
     text += index === 0 ? `${name}=${value}` : `&${name}=${value}`;
   }
-  const values = collectValues(request.rawHeaders, signedHeaders);
-  for (const name of signedHeaders) text += `\n${name}:${values.get(name) ?? ''}`;
+  if (hasRepeatedHeaders) {
+    const values = collectValues(request.rawHeaders, signedHeaders);
+    for (const name of signedHeaders) text += `\n${name}:${values.get(name) ?? ''}`;
+  } else {
+    for (const name of signedHeaders) text += `\n${name}:${trim(String(request.headers[name] ?? ''))}`;
+  }
   return `${text}\n\n${signedHeaders.join(';')}\n${payloadHash}`;
 }
 

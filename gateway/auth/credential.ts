@@ -3,6 +3,8 @@ import { type CredentialScope, scopeService, scopeTerminal } from './signing-key
 /** `AKID/yyyyMMdd/region/s3/aws4_request`, taken apart. */
 export interface Credential extends CredentialScope {
   readonly accessKeyId: string;
+  /** As the string to sign has it. */
+  readonly scope: string;
 }
 
 /** What is wrong with a credential, worded as AWS words it after the words that name where it stood. */
@@ -35,9 +37,5 @@ export function parseCredential(text: string, expectedRegion: string): Credentia
       extra: { Region: expectedRegion },
     };
   }
-  return { accessKeyId, date, region };
-}
-
-export function formatScope(scope: CredentialScope): string {
-  return `${scope.date}/${scope.region}/${scopeService}/${scopeTerminal}`;
+  return { accessKeyId, date, region, scope: `${date}/${region}/${scopeService}/${scopeTerminal}` };
 }

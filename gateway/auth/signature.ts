@@ -1,6 +1,6 @@
-import { createHash, type KeyObject, timingSafeEqual } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { S3Error } from '../s3-error.ts';
-import { hmacSha256 } from './signing-key.ts';
+import type { HmacSha256 } from './hmac-sha256.ts';
 
 export const algorithm = 'AWS4-HMAC-SHA256';
 
@@ -9,7 +9,7 @@ export interface SignatureSeed {
   readonly accessKeyId: string;
   /** The request's own signature, hexadecimal. */
   readonly signature: string;
-  readonly signingKey: KeyObject;
+  readonly signingKey: HmacSha256;
   /** ISO 8601 basic format. */
   readonly timestamp: string;
   readonly scope: string;
@@ -22,7 +22,10 @@ export interface SignatureSeed {
  * @throws S3Error SignatureDoesNotMatch, with all that a client needs to find its mistake
  */
 export function checkRequestSignature(seed: SignatureSeed): void {
-  const digest = createHash('sha256').update(seed.canonicalRequest, 'latin1').digest('hex');
+  const text = seed.canonicalRequest;
+  // Where all is ASCII, as it mostly is, UTF-8 and Latin-1 are the same, and no buffer is needed.
+  const isAscii = Buffer.byteLength(text) === text.length;
+  const digest = hash('sha256', isAscii ? text : Buffer.from(text, 'latin1'), 'hex');
   checkSignature(seed, `${algorithm}\n${seed.timestamp}\n${seed.scope}\n${digest}`, seed.signature);
 }
 
@@ -31,9 +34,7 @@ export function checkRequestSignature(seed: SignatureSeed): void {
  * @throws S3Error SignatureDoesNotMatch
  */
 export function checkSignature(seed: SignatureSeed, stringToSign: string, provided: string): void {
-  const expected = Buffer.from(hmacSha256(seed.signingKey, stringToSign).toString('hex'), 'latin1');
-  const actual = Buffer.from(provided, 'latin1');
-  if (actual.length === expected.length && timingSafeEqual(actual, expected)) return;
+  if (seed.signingKey.matches(stringToSign, provided)) return;
   const canonicalRequest = Buffer.from(seed.canonicalRequest, 'latin1');
   throw new S3Error('SignatureDoesNotMatch', undefined, {
     AWSAccessKeyId: seed.accessKeyId,

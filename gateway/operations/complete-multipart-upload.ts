@@ -10,6 +10,7 @@ import {
 } from '../../core/model.ts';
 import type { CompleteUploadRequest, UploadTarget } from '../../engine/engine.ts';
 import { parseWriteCondition } from '../conditions.ts';
+import { encryptionAnswer } from '../encryption-headers.ts';
 import { renderErrorDocument } from '../error-response.ts';
 import { bareETag } from '../etag.ts';
 import { invalidArgument } from '../invalid-argument.ts';
@@ -48,7 +49,7 @@ async function complete(call: ObjectCall, request: CompleteUploadRequest): Promi
   const { bucket, key } = call;
   return {
     status: 200,
-    headers: { 'content-type': 'application/xml', ...renderVersionId(bucket, completed) },
+    headers: { 'content-type': 'application/xml', ...encryptionAnswer, ...renderVersionId(bucket, completed) },
     body: xmlDocument(
       'CompleteMultipartUploadResult',
       textElement('Location', `${call.endpoint}/${bucket.name}/${encodeURIComponent(key)}`),

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { parseChecksumAlgorithm } from '../checksum-algorithm.ts';
 import { parseWriteCondition } from '../conditions.ts';
 import { parseCopySource } from '../copy-source.ts';
+import { encryptionAnswer } from '../encryption-headers.ts';
 import { parseObjectAttributes } from '../object-headers.ts';
 import { objectOperation } from '../operation.ts';
 import { S3Error } from '../s3-error.ts';
@@ -13,6 +14,7 @@ export const copyObject = objectOperation({
   name: 'CopyObject',
   method: 'PUT',
   headers: ['x-amz-copy-source'],
+  takesEncryption: true,
   async handle(call) {
     const attributes = parseObjectAttributes(call.headers, call.storageClasses);
     const replacesMetadata = parseDirective(call.headers, 'x-amz-metadata-directive');
@@ -38,6 +40,7 @@ export const copyObject = objectOperation({
       status: 200,
       headers: {
         'content-type': 'application/xml',
+        ...encryptionAnswer,
         'x-amz-copy-source-version-id': sourceVersionId === 'null' ? undefined : sourceVersionId,
         ...renderVersionId(call.bucket, version),
       },

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { checksums } from '../../core/checksums.ts';
 import { type ChecksumAlgorithm, type ChecksumType, checksumTypes } from '../../core/model.ts';
 import { parseChecksumAlgorithm } from '../checksum-algorithm.ts';
+import { encryptionAnswer } from '../encryption-headers.ts';
 import { parseObjectAttributes } from '../object-headers.ts';
 import { objectOperation } from '../operation.ts';
 import { S3Error } from '../s3-error.ts';
@@ -11,6 +12,7 @@ export const createMultipartUpload = objectOperation({
   name: 'CreateMultipartUpload',
   method: 'POST',
   query: { uploads: true },
+  takesEncryption: true,
   async handle(call) {
     const attributes = parseObjectAttributes(call.headers, call.storageClasses);
     const { bucket, key } = call;
@@ -25,6 +27,7 @@ export const createMultipartUpload = objectOperation({
       status: 200,
       headers: {
         'content-type': 'application/xml',
+        ...encryptionAnswer,
         'x-amz-checksum-algorithm': upload.checksumAlgorithm,
         'x-amz-checksum-type': upload.checksumType,
       },

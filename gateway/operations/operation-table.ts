@@ -8,6 +8,7 @@ import { deleteBucket } from './delete-bucket.ts';
 import { deleteObject } from './delete-object.ts';
 import { deleteObjectTagging } from './delete-object-tagging.ts';
 import { deleteObjects } from './delete-objects.ts';
+import { getBucketEncryption } from './get-bucket-encryption.ts';
 import { getBucketLocation } from './get-bucket-location.ts';
 import { getBucketVersioning } from './get-bucket-versioning.ts';
 import { getObject } from './get-object.ts';
@@ -33,6 +34,7 @@ export const operations: readonly Operation[] = [
   createBucket,
   headBucket,
   deleteBucket,
+  getBucketEncryption,
   getBucketLocation,
   getBucketVersioning,
   putBucketVersioning,

@@ -1,4 +1,5 @@
 import { parseWriteCondition } from '../conditions.ts';
+import { encryptionAnswer } from '../encryption-headers.ts';
 import { parseObjectAttributes, renderChecksum } from '../object-headers.ts';
 import { objectOperation } from '../operation.ts';
 import { renderVersionId } from '../version-id.ts';
@@ -6,6 +7,7 @@ import { renderVersionId } from '../version-id.ts';
 export const putObject = objectOperation({
   name: 'PutObject',
   method: 'PUT',
+  takesEncryption: true,
   async handle(call) {
     const attributes = parseObjectAttributes(call.headers, call.storageClasses);
     const condition = parseWriteCondition(call.headers);
@@ -24,6 +26,7 @@ export const putObject = objectOperation({
       status: 200,
       headers: {
         etag: `"${version.etag}"`,
+        ...encryptionAnswer,
         ...renderVersionId(call.bucket, version),
         ...renderChecksum(version.checksum),
       },

@@ -1,6 +1,7 @@
 import { isFailure } from '../../core/failure.ts';
 import type { CopiedPart, CopyPart } from '../../engine/engine.ts';
 import { parseCopySource } from '../copy-source.ts';
+import { encryptionAnswer, refuseCustomerKeyOfPart } from '../encryption-headers.ts';
 import { invalidArgument } from '../invalid-argument.ts';
 import { parseUploadTarget, partChecksumElement } from '../multipart-upload.ts';
 import { type ObjectCall, objectOperation } from '../operation.ts';
@@ -15,6 +16,7 @@ export const uploadPartCopy = objectOperation({
   query: { uploadId: true, partNumber: true },
   headers: ['x-amz-copy-source'],
   async handle(call) {
+    refuseCustomerKeyOfPart(call.headers);
     const partNumber = parsePartNumber(call.query.get('partNumber') ?? '');
     const range = parseRange(call.headers[rangeHeader] as string | undefined);
     const source = await parseCopySource(call);
@@ -28,6 +30,7 @@ export const uploadPartCopy = objectOperation({
     );
     const headers = {
       'content-type': 'application/xml',
+      ...encryptionAnswer,
       'x-amz-copy-source-version-id': sourceVersionId === 'null' ? undefined : sourceVersionId,
     };
     return { status: 200, headers, body };

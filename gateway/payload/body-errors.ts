@@ -12,3 +12,8 @@ export function wrongByteCount(expectedBytes: number, providedBytes: number): S3
 export function brokenFraming(): S3Error {
   return new S3Error('IncompleteBody', 'The request body terminated unexpectedly');
 }
+
+/** node:http reports a client that went away with ECONNRESET and the like; our own mistakes carry no code. */
+export function isConnectionError(error: unknown): boolean {
+  return error instanceof Error && !(error instanceof S3Error) && 'code' in error;
+}

@@ -1,5 +1,5 @@
 import { S3Error } from '../s3-error.ts';
-import { brokenFraming } from './body-errors.ts';
+import { brokenFraming, isConnectionError } from './body-errors.ts';
 
 /**
  * Pulls the bytes of a request off its connection, and gives up on a client that sends nothing for too long. Only the
@@ -47,9 +47,4 @@ export class BodyReader {
     this.#timer = setTimeout(() => this.#fail(new S3Error('RequestTimeout')), this.#idleTimeoutMs);
     this.#timer.unref();
   }
-}
-
-/** node:http reports a client that went away with ECONNRESET and the like; our own mistakes carry no code. */
-function isConnectionError(error: unknown): boolean {
-  return error instanceof Error && !(error instanceof S3Error) && 'code' in error;
 }

@@ -10,9 +10,15 @@ import { BodyReader } from './body-reader.ts';
 import { type DigestHeaders, parseChecksumTrailer, parseDigestHeaders } from './digest-headers.ts';
 import type { PayloadMode } from './payload-mode.ts';
 
+/** Bytes off a connection: in pieces, and where it can be all at once, of which one is used. */
+export interface FramedBody extends AsyncIterable<Uint8Array> {
+  /** Exactly so many bytes, in a buffer that belongs to the caller. @throws S3Error RequestTimeout, IncompleteBody */
+  readAll?(sizeBytes: number, idleTimeoutMs: number): Promise<Uint8Array>;
+}
+
 export interface PayloadRequest {
   /** As framed: for node:http the request itself, or something that reads from it. */
-  readonly body: AsyncIterable<Uint8Array>;
+  readonly body: FramedBody;
   readonly headers: IncomingHttpHeaders;
   readonly authentication: Authentication;
   /** How long the client may send nothing while it is waited for. */
@@ -26,7 +32,7 @@ export interface PayloadRequest {
 }
 
 /**
- * The body of a request with its framing taken off. Nothing is read before `bytes` is.
+ * The body of a request with its framing taken off. Nothing is read before `bytes` is, or `readAll` called.
  * @throws S3Error for everything that the headers alone give away
  */
 export function createPayload(request: PayloadRequest): Payload {
@@ -43,12 +49,56 @@ export function createPayload(request: PayloadRequest): Payload {
   }
   if (mode.kind === 'chunked') return new ChunkedPayload(request, mode, digests, sizeBytes ?? 0);
   const declared = declare(digests, mode.kind === 'digest' ? mode.sha256Hex : undefined, digests.checksum);
-  return {
-    bytes: readPlain(new BodyReader(request), sizeBytes),
-    sizeBytes,
-    checksumAlgorithm: digests.algorithm,
-    declaredDigests: () => declared,
-  };
+  return new PlainPayload(request, sizeBytes, digests.algorithm, declared);
+}
+
+class PlainPayload implements Payload {
+  readonly sizeBytes: number | undefined;
+  readonly checksumAlgorithm: Payload['checksumAlgorithm'];
+  readonly readAll: Payload['readAll'];
+  readonly #request: PayloadRequest;
+  readonly #declared: DeclaredDigests;
+  #bytes: AsyncIterable<Uint8Array> | undefined;
+
+  constructor(
+    request: PayloadRequest,
+    sizeBytes: number | undefined,
+    checksumAlgorithm: Payload['checksumAlgorithm'],
+    declared: DeclaredDigests,
+  ) {
+    this.#request = request;
+    this.#declared = declared;
+    this.sizeBytes = sizeBytes;
+    this.checksumAlgorithm = checksumAlgorithm;
+    this.readAll = sizeBytes === undefined ? undefined : () => this.#readAll(sizeBytes);
+  }
+
+  get bytes(): AsyncIterable<Uint8Array> {
+    this.#bytes ??= readPlain(new BodyReader(this.#request), this.sizeBytes);
+    return this.#bytes;
+  }
+
+  declaredDigests(): DeclaredDigests {
+    return this.#declared;
+  }
+
+  #readAll(sizeBytes: number): Promise<Uint8Array> {
+    const { body, idleTimeoutMs } = this.#request;
+    return body.readAll?.(sizeBytes, idleTimeoutMs) ?? collect(this.bytes, sizeBytes);
+  }
+}
+
+/** The pieces in one buffer. They must be `sizeBytes` long together, which who makes them has checked. */
+async function collect(pieces: AsyncIterable<Uint8Array>, sizeBytes: number): Promise<Uint8Array> {
+  let whole: Uint8Array | undefined;
+  let receivedBytes = 0;
+  for await (const piece of pieces) {
+    // Only once there is a byte: a client that sends nothing holds nothing.
+    whole ??= Buffer.allocUnsafeSlow(sizeBytes);
+    whole.set(piece, receivedBytes);
+    receivedBytes += piece.length;
+  }
+  return whole ?? new Uint8Array(0);
 }
 
 class ChunkedPayload implements Payload {
@@ -80,6 +130,10 @@ class ChunkedPayload implements Payload {
         if (value !== undefined) this.#checksum = parseChecksumTrailer(digests.algorithm!, value);
       },
     });
+  }
+
+  readAll(): Promise<Uint8Array> {
+    return collect(this.bytes, this.sizeBytes);
   }
 
   declaredDigests(): DeclaredDigests {
@@ -125,7 +179,10 @@ function selectHeaders({ headers, authentication, checksums }: PayloadRequest): 
     const { 'content-md5': md5, 'x-amz-trailer': trailer } = headers;
     return { ...(md5 !== undefined && { 'content-md5': md5 }), ...(trailer && { 'x-amz-trailer': trailer }) };
   }
-  return authentication.kind === 'signed' ? { ...authentication.hoistedHeaders, ...headers } : headers;
+  if (authentication.kind !== 'signed') return headers;
+  // Copied only for a presigned URL that carries some.
+  for (const _ in authentication.hoistedHeaders) return { ...authentication.hoistedHeaders, ...headers };
+  return headers;
 }
 
 /** The number of bytes after decoding. @throws S3Error MissingContentLength */

@@ -31,7 +31,8 @@ const otherHeaders: ReadonlySet<string> = new Set([
  */
 export function parseDigestHeaders(headers: IncomingHttpHeaders, takesTrailers: boolean): DigestHeaders {
   const md5 = parseMd5(headers['content-md5'] as string | undefined);
-  const names = Object.keys(headers).filter((name) => name.startsWith('x-amz-checksum-') && !otherHeaders.has(name));
+  const names: string[] = [];
+  for (const name in headers) if (name.startsWith('x-amz-checksum-') && !otherHeaders.has(name)) names.push(name);
   const trailers = parseTrailerNames(headers['x-amz-trailer']);
   if (names.length > 1 || trailers.length > 1) {
     throw invalid('Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.');

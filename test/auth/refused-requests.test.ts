@@ -329,7 +329,8 @@ test('signing keys are kept per key, day and region', () => {
   const scopeOf = (date: string) => ({ date, region });
   const first = keys.get('a', 's', scopeOf('20130524'));
   assert.equal(keys.get('a', 's', scopeOf('20130524')), first);
-  assert.equal(keys.get('a', 's', scopeOf('20130525')).equals(first), false);
-  assert.equal(keys.get('a', 's', { date: '20130524', region: 'eu-west-1' }).equals(first), false);
+  const signature = first.sign('text');
+  assert.notEqual(keys.get('a', 's', scopeOf('20130525')).sign('text'), signature);
+  assert.notEqual(keys.get('a', 's', { date: '20130524', region: 'eu-west-1' }).sign('text'), signature);
   assert.notEqual(keys.get('a', 's', scopeOf('20130524')), first, 'the oldest key gave way');
 });

@@ -93,7 +93,11 @@ test('a change to method, path, query or a signed header is refused', async () =
       refuse({ ...signed, rawPath: `${signed.rawPath}x` });
       refuse({ ...signed, rawPath: `/${signed.rawPath}` });
       refuse({ ...signed, rawQuery: `${signed.rawQuery}&versionId=1` });
-      refuse({ ...signed, rawHeaders: signed.rawHeaders.map((part) => (part === 'private' ? 'public-read' : part)) });
+      refuse({
+        ...signed,
+        headers: { ...signed.headers, 'x-amz-acl': 'public-read' },
+        rawHeaders: signed.rawHeaders.map((part) => (part === 'private' ? 'public-read' : part)),
+      });
       refuse({ ...signed, rawHeaders: [...signed.rawHeaders, 'X-Amz-Acl', 'public-read'] });
     }),
   );

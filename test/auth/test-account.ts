@@ -1,4 +1,5 @@
 import type { AuthContext } from '../../gateway/auth/authenticate.ts';
+import { AuthorizationMemo } from '../../gateway/auth/authorization-memo.ts';
 import { SigningKeys } from '../../gateway/auth/signing-key.ts';
 
 /** The key pair of AWS's published examples. */
@@ -23,5 +24,6 @@ export function createContext(now: Date = signingDate): AuthContext {
     region,
     clock: { now: () => now.getTime() },
     signingKeys: new SigningKeys({ maxKeys: 10 }),
+    memo: new AuthorizationMemo({ maxHeaders: 10 }),
   };
 }

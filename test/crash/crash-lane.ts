@@ -22,7 +22,9 @@ import { openBooks, verifyAfterCrash } from './verify.ts';
 
 const connections = 8;
 /** How long a server is loaded until a step must have come; then it is killed where it is. */
-const stepTimeoutMs = 2500;
+const stepTimeoutMs = 2000;
+/** How long a process may take to be gone after its connections broke. */
+const deathTimeoutMs = 2000;
 
 /** What became of one kill. */
 export interface KillOutcome {
@@ -137,9 +139,10 @@ export class CrashLane {
       await verifyAfterCrash(connect(gateway), this.#books, this.#round % 16 === 0);
       return true;
     } catch (error) {
-      if (kill.kind !== 'step' || !isBroken(error)) throw error;
-      await gateway.ended;
-      return false;
+      // A connection that broke is only excused by a process that is dead.
+      const isDead = isBroken(error) && (await Promise.race([gateway.ended, delay(deathTimeoutMs)])) !== undefined;
+      if (kill.kind === 'step' && isDead) return false;
+      throw new Error(`the gateway's log ends so:\n${gateway.readLog()}`, { cause: error });
     }
   }
 

@@ -13,8 +13,8 @@ export type Kill =
 
 const preload = fileURLToPath(new URL('kill-at-step.ts', import.meta.url));
 
-/** How often at least each step is struck, if there are kills enough. */
-export const killsPerStep = 4;
+/** How often at least each step is struck, if there are kills enough: the first time that it is reached, and up to so manyth times. */
+const maxCounts = [1, 3, 6, 12];
 /** The share of the other kills that strike a server which is only just starting. */
 const earlyShare = 0.3;
 
@@ -31,9 +31,9 @@ export function planKills(options: {
 }): Kill[] {
   const random = new Random(options.seed);
   const plan: Kill[] = [];
-  for (let round = 0; round < killsPerStep; round++) {
+  for (const maxCount of maxCounts) {
     for (const step of options.steps) {
-      const count = round === 0 ? 1 : random.between(1, 4 ** round);
+      const count = random.between(1, maxCount);
       if (plan.length < options.kills) plan.push({ kind: 'step', step, count });
     }
   }

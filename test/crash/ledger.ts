@@ -12,6 +12,8 @@ export interface Write {
   /** Absent for a copy whose answer never came. */
   content?: { readonly value: Value | undefined };
   readonly copiedFrom?: string;
+  /** What such a copy may have found at its source, once that can no longer be asked. */
+  copied?: readonly (Value | undefined)[];
   readonly beganAt: number;
   /** Infinite while no answer has come: then it may have happened, or not. */
   endedAt: number;
@@ -71,6 +73,18 @@ export class Ledger {
     return writes.filter((write) => !isGone(write)).flatMap((write) => this.#valuesOf(write, seen));
   }
 
+  /**
+   * To be called after a crash, before anything is settled: works out what copies whose answers never came may have found at
+   * their sources, which are not what they were once they are settled.
+   */
+  resolveCopies(): void {
+    const open = [...this.#writes.values()]
+      .flat()
+      .filter(({ content, copied }) => content === undefined && copied === undefined);
+    const found = open.map((write) => this.#valuesOf(write, new Set()));
+    for (const [index, write] of open.entries()) write.copied = found[index]!;
+  }
+
   /** After a crash nothing is in flight any more, and what was found now is what there is. */
   settle(key: string, value: Value | undefined): void {
     const moment = this.now();
@@ -86,6 +100,7 @@ export class Ledger {
 
   #valuesOf(write: Write, seen: ReadonlySet<Write>): (Value | undefined)[] {
     if (write.content) return [write.content.value];
+    if (write.copied !== undefined) return [...write.copied];
     if (write.copiedFrom === undefined || seen.has(write)) return [];
     return this.possibleValues(write.copiedFrom, write.beganAt, new Set([...seen, write]));
   }

@@ -17,6 +17,7 @@ const smallBytes = 200 * 1024;
  * @param isThorough reads everything again, large objects that nobody wrote to among them
  */
 export async function verifyAfterCrash(client: Client, books: Books, isThorough: boolean): Promise<void> {
+  books.plain.resolveCopies();
   await verifyUploads(client, books);
   await verifyObjects(client, books, isThorough);
   await verifyVersions(client, books);

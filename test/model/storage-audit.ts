@@ -23,6 +23,9 @@ export async function auditStorage(parts: {
   const { metadata, providers } = parts;
   const needed = new Set<StripeId>();
   for (const bucket of parts.buckets) await addStripes(metadata, bucket, needed);
+  for (const object of await metadata.listSystemObjects()) {
+    for (const { stripeId } of extentsOf(object)) needed.add(stripeId);
+  }
   const stripes = await metadata.findStripes([...needed]);
   assert.equal(stripes.size, needed.size, 'stripes that objects need and nobody knows');
   const { liveStripes, freedStripes, degradedStripes } = await metadata.countUsage();

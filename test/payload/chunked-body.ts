@@ -1,5 +1,6 @@
 import { createHash, createHmac } from 'node:crypto';
 import type { Authentication } from '../../gateway/auth/authenticate.ts';
+import { HmacSha256 } from '../../gateway/auth/hmac-sha256.ts';
 import { deriveSigningKey } from '../../gateway/auth/signing-key.ts';
 import { parsePayloadMode } from '../../gateway/payload/payload-mode.ts';
 import { createSmithySigner } from '../auth/smithy-signer.ts';
@@ -21,7 +22,7 @@ export function signedBy(signature: string, payload: string): Authentication & {
     seed: {
       accessKeyId,
       signature,
-      signingKey: deriveSigningKey(secretAccessKey, { date: '20130524', region }),
+      signingKey: new HmacSha256(deriveSigningKey(secretAccessKey, { date: '20130524', region })),
       timestamp,
       scope,
       canonicalRequest: 'PUT\n/bucket/key',

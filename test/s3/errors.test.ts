@@ -43,7 +43,7 @@ describe('errors', () => {
 
   const unsupported = {
     bucket: [
-      'acl', 'accelerate', 'analytics', 'cors', 'encryption', 'intelligent-tiering', 'inventory', 'lifecycle',
+      'acl', 'accelerate', 'analytics', 'cors', 'intelligent-tiering', 'inventory', 'lifecycle',
       'logging', 'metrics', 'notification', 'object-lock', 'ownershipControls', 'policy', 'policyStatus',
       'publicAccessBlock', 'replication', 'requestPayment', 'session', 'website',
     ], // biome-ignore format: a word list
