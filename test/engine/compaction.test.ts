@@ -399,7 +399,8 @@ describe('compaction that is cut off', () => {
             stripes.add(stripe.id);
           }
         }
-        assert.equal(stripes.size, 1);
+        // One that could not be read is left alone for a while.
+        assert.ok(stripes.size <= 2, `${stripes.size} stripes`);
         assert.equal(await countShards(test), shards, `cut off at ${callNumber}`);
         await test.close();
         if (calls >= callNumber) continue;
