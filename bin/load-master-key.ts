@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, readFile } from 'node:fs/promises';
+import { access, chmod, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { type Config, ConfigError, masterKeyPattern } from '../core/config.ts';
 import { MasterKey, masterKeyBytes } from '../crypto/master-key.ts';
@@ -22,7 +22,7 @@ export function masterKeyPath(dataDir: string): string {
  * The master key from the configuration, else from the file that it names, else the one that an earlier start generated,
  * else a new one, kept with mode 0600.
  *
- * @throws ConfigError for a file that cannot be read or holds no key
+ * @throws ConfigError for a file that cannot be read or holds no key, and where the kept one of a data directory is gone
  */
 export async function loadMasterKey(config: Config): Promise<LoadedMasterKey> {
   if (config.masterKey !== undefined) {
@@ -41,10 +41,21 @@ export async function loadMasterKey(config: Config): Promise<LoadedMasterKey> {
     await chmod(path, 0o600);
     return { masterKey: parseKeyFile(kept, path), source: 'kept', path };
   }
+  // A new key would open nothing of what is there.
+  if (await exists(join(config.dataDir, 'metadata.sqlite'))) {
+    throw new ConfigError([`masterKey: ${path} is gone, and nothing of the data can be read without it: put it back`]);
+  }
   const text = randomBytes(masterKeyBytes).toString('hex');
   await makeFolder(config.dataDir);
   await writeFileSafely(path, `${text}\n`, 0o600);
   return { masterKey: parseMasterKey(text), source: 'generated', path };
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** @throws ConfigError for a file that cannot be read or holds no key */

@@ -1,6 +1,6 @@
 import { markDurableStep } from '../../core/durable-steps.ts';
 import { isFailure } from '../../core/failure.ts';
-import type { Extent, Profile, SealedSpan, StripeId } from '../../core/model.ts';
+import type { Extent, Profile, SealedSpan, Stripe, StripeId } from '../../core/model.ts';
 import { maxBlockBytes } from '../../erasure/geometry.ts';
 import { shardBytes } from '../../erasure/shard-format.ts';
 import { stripeTimeMs } from '../../erasure/stripe-id.ts';
@@ -11,6 +11,7 @@ import { boundManifest, type ManifestEntry } from '../manifest.ts';
 import { layOutPack } from '../pack-layout.ts';
 import { maxManifestBytes, type PackItem, writePack } from '../packer.ts';
 import { readExtents } from '../read-extents.ts';
+import { RecentNotes } from '../recent-notes.ts';
 
 /** Stripes looked at in one pass: enough small ones to fill a pack. */
 const candidateCount = 400;
@@ -18,6 +19,7 @@ const candidateCount = 400;
 const fillShare = 0.9;
 /** After so many that do not fit in any more a pack counts as full. */
 const maxMisfits = 20;
+const unreadableAgeMs = 600_000;
 /** Below this share of what the old stripes take, writing them anew is not worth its reads and writes. */
 const worthwhileShare = 0.85;
 /** The longest run of live bytes that goes into a pack. */
@@ -63,6 +65,8 @@ interface PackPlan {
  */
 export class Compactor {
   readonly #parts: EngineParts;
+  /** Stripes that could not be read lately, which would keep all others from being compacted. */
+  readonly #unreadable = new RecentNotes({ maxNotes: 10_000, ageMs: unreadableAgeMs });
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
@@ -73,7 +77,8 @@ export class Compactor {
     const { clock, limits, metadata, pins } = this.#parts;
     const sparse = await metadata.listSparseStripes(candidateCount);
     const oldMs = clock.now() - limits.compactAgeMs;
-    const old = sparse.filter(({ stripe }) => stripeTimeMs(stripe.id) <= oldMs && !pins.isPinned(stripe.id));
+    const isFree = ({ id }: Stripe): boolean => !pins.isPinned(id) && !this.#unreadable.has(id);
+    const old = sparse.filter(({ stripe }) => stripeTimeMs(stripe.id) <= oldMs && isFree(stripe));
     for (const [name, group] of Map.groupBy(old, ({ stripe }) => stripe.profileName)) {
       const pass = await this.#compactGroup(findProfile(this.#parts, name), group, signal);
       if (pass.movedBytes > 0) return pass;
@@ -134,7 +139,13 @@ export class Compactor {
     pins.pin(ids);
     try {
       const items: PackItem[] = [];
-      for (const run of runs) items.push(await this.#readRun(run, signal));
+      for (const run of runs) {
+        const item = await this.#readRun(run, signal).catch((error: unknown) => {
+          if (isFailure(error)) this.#unreadable.note(run.from.stripeId);
+          throw error;
+        });
+        items.push(item);
+      }
       const order = blocks.flat();
       const { stripe, extents } = await writePack(
         this.#parts,

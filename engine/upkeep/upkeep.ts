@@ -1,3 +1,4 @@
+import { isFailure } from '../../core/failure.ts';
 import type { PlacedShard, Stripe } from '../../core/model.ts';
 import type { EngineParts } from '../engine-parts.ts';
 import { Collector } from './collect.ts';
@@ -100,7 +101,7 @@ export class Upkeep {
       }
       let bytesCompacted = 0;
       for (let isDone = false; !isDone; ) {
-        const { movedBytes } = await this.#compactor.compactOnce(signal);
+        const movedBytes = await this.#compactPiece(signal);
         bytesCompacted += movedBytes;
         isDone = movedBytes === 0;
       }
@@ -188,8 +189,20 @@ export class Upkeep {
   /** Rests after each pack, so that no more is read a second than allowed. */
   async #compact(signal: AbortSignal): Promise<number> {
     const { upkeepIntervalMs, compactBytesPerS } = this.#parts.limits;
-    const { movedBytes } = await this.#compactor.compactOnce(signal);
+    const movedBytes = await this.#compactPiece(signal);
     return movedBytes === 0 ? upkeepIntervalMs : (1000 * movedBytes) / compactBytesPerS;
+  }
+
+  /** Returns how many bytes were moved: none where it cannot be done now. */
+  async #compactPiece(signal: AbortSignal): Promise<number> {
+    try {
+      return (await this.#compactor.compactOnce(signal)).movedBytes;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!isFailure(error)) throw error;
+      this.#parts.log.warn({ err: error }, 'stripes cannot be compacted now');
+      return 0;
+    }
   }
 
   async #reclaim(signal: AbortSignal): Promise<number> {

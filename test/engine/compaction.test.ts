@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import type { StripeId } from '../../core/model.ts';
+import type { Stripe, StripeId } from '../../core/model.ts';
 import { maxBlockBytes } from '../../erasure/geometry.ts';
 import type { ProviderCall } from '../../placement/providers/wrapped-provider.ts';
 import { providerCalls } from '../../placement/providers/wrapped-provider.ts';
@@ -290,7 +290,7 @@ describe('compaction', () => {
     const { metadata } = test;
     const moveExtents = metadata.moveExtents.bind(metadata);
     metadata.moveExtents = async (request) => moveExtents({ ...request, stripes: [] });
-    await assert.rejects(test.upkeep.runOnce(), failure('stripe-missing'));
+    assert.equal((await test.upkeep.runOnce()).bytesCompacted, 0);
     metadata.moveExtents = moveExtents;
     assert.equal(await countShards(test), shards);
     await assertAll(keys);
@@ -303,10 +303,25 @@ describe('compaction', () => {
     const shards = await countShards(test);
     test.clock.nowMs += compactAgeMs;
     for (const { faults } of test.providers) faults.always('putShard', 'error');
-    await assert.rejects(test.upkeep.runOnce(), failure('too-few-writes'));
+    assert.equal((await test.upkeep.runOnce()).bytesCompacted, 0);
     for (const { faults } of test.providers) faults.clear();
     assert.equal(await countShards(test), shards);
     await assertAll(keys);
+  });
+
+  it('goes on with others when a stripe cannot be read', async () => {
+    const keys = keysOf(12);
+    await putLone(keys);
+    const [{ shards }] = (await stripesOf(test, keys[3]!)) as [Stripe];
+    for (const { providerId, cid } of shards)
+      await test.providers.find(({ id }) => id === providerId)?.deleteShard(cid);
+    test.clock.nowMs += compactAgeMs;
+    await test.upkeep.runOnce();
+    await test.upkeep.runOnce();
+    const others = keys.filter((_, at) => at !== 3);
+    assert.equal(await countStripes(others), 1);
+    await assertAll(others);
+    await assert.rejects(get(test, keys[3]!), failure('too-few-shards'));
   });
 });
 
@@ -384,7 +399,8 @@ describe('compaction that is cut off', () => {
             stripes.add(stripe.id);
           }
         }
-        assert.equal(stripes.size, 1);
+        // One that could not be read is left alone for a while.
+        assert.ok(stripes.size <= 2, `${stripes.size} stripes`);
         assert.equal(await countShards(test), shards, `cut off at ${callNumber}`);
         await test.close();
         if (calls >= callNumber) continue;
