@@ -36,7 +36,10 @@ describe('the journal', () => {
     await createBucket(live, 'first');
     world.freeze();
     await assert.rejects(createBucket(live, 'second'), (error) => isFailure(error, 'too-few-writes'));
+    // A client that repeats the call is told that the bucket is its own, and that must be true in every sense.
+    await assert.rejects(createBucket(live, 'second'), (error) => isFailure(error, 'too-few-writes'));
     world.thaw();
+    await assert.rejects(createBucket(live, 'second'), (error) => isFailure(error, 'bucket-exists'));
     await createBucket(live, 'third');
     await world.lose(live);
     const { metadata } = await world.recover();
