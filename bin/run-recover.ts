@@ -59,7 +59,10 @@ async function recoverInto(
   const metadata = opened.adopt(await openSqliteStore({ path, clock: systemClock, log }), (store: MetadataStore) =>
     store.close(),
   );
-  const fleet = opened.adopt(await openFleet({ providers, limits, metrics }), closeFleet);
+  // A provider that does not open is as good as a missing one, of which there may be m.
+  const onFailure = ({ path: unusable }: ProviderConfig, error: unknown): void =>
+    log.warn({ path: unusable, err: error }, 'provider does not open, and is left out');
+  const fleet = opened.adopt(await openFleet({ providers, limits, metrics, onFailure }), closeFleet);
   const blocks = new BlockReader({ fleet, metrics, log, cacheBytes: 64 * 2 ** 20, onDamage: () => {} });
   const codec = await createPackageCodec();
   const { hedgeMs } = limits;
@@ -126,7 +129,7 @@ function renderReport(
     `journal batches: ${report.batches} (the last one of ${journaledAt})`,
     `from these: ${imported.buckets} buckets, ${imported.versions} versions, ${imported.uploads} uploads, ${imported.parts} parts, ${imported.stripes} stripes`,
     `from manifests: ${manifests.versions} versions, ${manifests.parts} parts (${manifests.refused} entries did not apply)`,
-    `shards listed: ${report.shardsListed}; found where the journal did not say: ${manifests.shardsNoted}`,
+    `shards listed: ${report.shardsListed}`,
     `root key: ${made.hasRootKey ? 'restored' : 'not kept here, since it was configured'}`,
     '',
     ...problems.map((problem) => `MISSING: ${problem}`),

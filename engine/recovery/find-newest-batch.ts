@@ -1,9 +1,7 @@
-import type { StripeId } from '../../core/model.ts';
 import { systemProfileName } from '../../metadata/metadata-store.ts';
-import { openManifest } from '../manifest.ts';
 import { isBatchName } from './journal-batch.ts';
+import { proveStripe } from './prove-stripe.ts';
 import type { Chain, ChainReader, ChainReadParts } from './read-chain.ts';
-import { readStripe } from './read-stripe.ts';
 import { groupByStripe, type ScanParts, scanShards } from './scan-shards.ts';
 import { measureStripe, type SystemLocation } from './system-location.ts';
 import { systemBucketId } from './write-system-object.ts';
@@ -23,16 +21,14 @@ export async function findBatches(
     signal,
   );
   const batches: SystemLocation[] = [];
-  for (const stripe of groupByStripe(found).values()) {
-    const { dataBytes, manifestBytes } = stripe;
-    const place = { offset: dataBytes - manifestBytes, length: manifestBytes };
-    const sealed = await readStripe(parts, stripe, place, signal).catch(() => undefined);
-    signal.throwIfAborted();
-    const [entry] = (sealed && openManifest(parts.masterKey, stripe.id as StripeId, sealed)) ?? [];
+  for (const variants of groupByStripe(found).values()) {
+    const proven = await proveStripe(parts, variants, signal);
+    const [entry] = proven?.entries ?? [];
+    if (proven === undefined) continue;
     if (entry?.kind !== 'version' || entry.bucketId !== systemBucketId || !isBatchName(entry.key)) continue;
     const { number, key: name, content } = entry;
     const { sizeBytes, spans } = content;
-    batches.push({ name, number, sizeBytes, spans, stripes: [measureStripe(stripe)] });
+    batches.push({ name, number, sizeBytes, spans, stripes: [measureStripe(proven.stripe)] });
   }
   return batches.sort((a, b) => b.number - a.number);
 }

@@ -13,10 +13,8 @@ import { type SystemWriteParts, storeSystemObject } from './write-system-object.
 
 export type JournalParts = SystemWriteParts & Pick<EngineParts, 'metadata' | 'log' | 'profiles'>;
 
-const MiB = 2 ** 20;
 /** The journal may grow to this, or to the length of the snapshot, before there is a new snapshot. */
-const minJournalBytes = 16 * MiB;
-
+const minJournalBytes = 16 * 2 ** 20;
 /** About how many records a batch should have at most, and how soon after one the next may come for that. */
 const batchRecords = 5_000;
 const minDelayMs = 500;
@@ -277,7 +275,8 @@ export class Journal implements MetadataJournal {
   #needsSnapshot(): boolean {
     const snapshotBytes = this.#snapshot?.bytes ?? 0;
     const maxBatches = Math.max(this.#snapshotBatches, 2 * (this.#snapshot?.chunks ?? 0));
-    return this.#batchBytes > Math.max(snapshotBytes, minJournalBytes) || this.#batches > maxBatches;
+    const maxBytes = Math.max(snapshotBytes, minJournalBytes);
+    return this.#batchBytes > maxBytes || this.#batches > maxBatches;
   }
 
   async #takeSnapshot(isThrottled: boolean): Promise<void> {
@@ -286,7 +285,6 @@ export class Journal implements MetadataJournal {
       return [metadata.drawNumber(), { batches: this.#batches, bytes: this.#batchBytes }] as const;
     });
     const snapshot = await this.#writeSnapshot(begin, isThrottled);
-    markDurableStep('snapshot-stored');
     const objects = await metadata.listSystemObjects();
     await this.#exclusively(() => {
       this.#snapshot = snapshot;
@@ -309,6 +307,7 @@ export class Journal implements MetadataJournal {
     try {
       const request = { begin, profile: this.#profile, isThrottled };
       const written = await writeSnapshot(this.#parts, request, this.#controller.signal);
+      markDurableStep('snapshot-stored');
       const writtenAtMs = clock.now();
       metrics.snapshots.inc({ outcome: 'ok' });
       metrics.snapshotWrittenSeconds.set(writtenAtMs / 1_000);

@@ -1,7 +1,7 @@
 import type { Metrics } from '../../core/metrics.ts';
 import type { PlacedShard, Stripe } from '../../core/model.ts';
 import type { ErasureCodec } from '../../erasure/erasure-codec.ts';
-import { rowDataBytes } from '../../erasure/geometry.ts';
+import { rowDataBytes, storedBlockCount } from '../../erasure/geometry.ts';
 import type { Fleet } from '../../placement/fleet.ts';
 import type { BlockReader } from '../block-reader.ts';
 import { readRow } from '../read-row.ts';
@@ -50,24 +50,55 @@ export async function readStripe(
 }
 
 /**
- * The same stripe with its shards where they are by now: one that is not where it was said to be is looked for at every
- * other provider. One that nobody has, and one whose provider does not answer, is left out.
+ * The same stripe with its shards where they are by now: all providers are asked. A shard that nobody has, and one whose
+ * provider does not answer, is left out.
  */
-export async function locateShards(fleet: Fleet, stripe: Stripe, signal: AbortSignal): Promise<Stripe> {
-  const found = await Promise.all(stripe.shards.map((shard) => locateShard(fleet, shard, signal)));
+export async function locateShards(parts: StripeReadParts, stripe: Stripe, signal: AbortSignal): Promise<Stripe> {
+  const found = await Promise.all(stripe.shards.map((shard) => findHolders(parts.fleet, shard, signal)));
   signal.throwIfAborted();
-  return { ...stripe, shards: found.filter((shard): shard is PlacedShard => shard !== undefined) };
+  return chooseHolders(parts, { ...stripe, shards: found.flat() }, signal);
 }
 
-async function locateShard(fleet: Fleet, shard: PlacedShard, signal: AbortSignal): Promise<PlacedShard | undefined> {
-  const others = fleet.members.map(({ provider }) => provider).filter(({ id }) => id !== shard.providerId);
-  const expected = fleet.find(shard.providerId);
-  for (const provider of expected ? [expected, ...others] : others) {
-    const isThere = await provider.statShard(shard.cid, signal).then(
-      () => true,
-      () => false,
-    );
-    if (isThere) return { ...shard, providerId: provider.id };
+async function findHolders(fleet: Fleet, shard: PlacedShard, signal: AbortSignal): Promise<PlacedShard[]> {
+  const holders = await Promise.all(
+    fleet.members.map(async ({ provider }) => {
+      const isThere = await provider.statShard(shard.cid, signal).then(
+        () => true,
+        () => false,
+      );
+      return isThere ? [{ ...shard, providerId: provider.id }] : [];
+    }),
+  );
+  return holders.flat();
+}
+
+/** Of a shard that several providers show, one that really has it: names are no secret, and anybody can list them. */
+export async function chooseHolders(parts: StripeReadParts, stripe: Stripe, signal: AbortSignal): Promise<Stripe> {
+  const shards: PlacedShard[] = [];
+  for (const [first, ...others] of Map.groupBy(stripe.shards, ({ cid }) => cid).values()) {
+    let holder = first!;
+    for (const other of others) {
+      if (await isReadable(parts, stripe, holder, signal)) break;
+      holder = other;
+    }
+    shards.push(holder);
   }
-  return undefined;
+  return { ...stripe, shards };
+}
+
+async function isReadable(
+  parts: StripeReadParts,
+  stripe: Stripe,
+  shard: PlacedShard,
+  signal: AbortSignal,
+): Promise<boolean> {
+  try {
+    for (let row = 0; row < storedBlockCount(stripe, shard.index); row++) {
+      await parts.blocks.readBlock(stripe, shard, row, signal);
+    }
+    return true;
+  } catch {
+    signal.throwIfAborted();
+    return false;
+  }
 }

@@ -28,7 +28,7 @@ export async function readSystemObject(
   } catch (error) {
     if (!isFailure(error, 'too-few-shards')) throw error;
   }
-  const located = await Promise.all(location.stripes.map((stripe) => locateShards(parts.fleet, stripe, signal)));
+  const located = await Promise.all(location.stripes.map((stripe) => locateShards(parts, stripe, signal)));
   const moved = { ...location, stripes: located.map(measureStripe) };
   return { content: await readSpans(parts, moved, signal), location: moved };
 }

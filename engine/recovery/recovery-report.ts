@@ -25,6 +25,4 @@ export interface ManifestReport {
   readonly parts: number;
   /** Entries that were not to be: their condition does not hold, or their bucket or upload is gone. */
   readonly refused: number;
-  /** Shards of known stripes that were found elsewhere than the journal says. */
-  readonly shardsNoted: number;
 }

@@ -4,9 +4,9 @@ import type { Stripe, StripeId } from '../../core/model.ts';
 import { storedShardCount } from '../../erasure/geometry.ts';
 import type { MetadataStore, NewStripe } from '../../metadata/metadata-store.ts';
 import { systemProfileName } from '../../metadata/metadata-store.ts';
-import { contentOf, type ManifestEntry, openManifest, type PartEntry } from '../manifest.ts';
+import { contentOf, type ManifestEntry, type PartEntry } from '../manifest.ts';
+import { proveStripe, type StripeVariants } from './prove-stripe.ts';
 import type { ChainReadParts } from './read-chain.ts';
-import { readStripe } from './read-stripe.ts';
 import type { ManifestReport } from './recovery-report.ts';
 import { groupByStripe, type ScanParts, scanShards } from './scan-shards.ts';
 import { measureStripe } from './system-location.ts';
@@ -38,9 +38,8 @@ export class ManifestReplay {
   readonly #problems: string[];
   #manifests = 0;
   #versions = 0;
-  #parts_ = 0;
+  #partCount = 0;
   #refused = 0;
-  #shardsNoted = 0;
 
   /** @param problems what goes wrong is added to it */
   constructor(parts: ReplayParts, end: JournalEnd, problems: string[]) {
@@ -60,9 +59,10 @@ export class ManifestReplay {
       (identity) => identity.profileName !== systemProfileName,
       signal,
     );
-    const stripes = groupByStripe(found);
-    await this.#noteMovedShards(stripes);
-    const entries = await this.#readManifests(stripes, signal);
+    const groups = groupByStripe(found);
+    await this.#dropKnown(groups);
+    const stripes = new Map<StripeId, Stripe>();
+    const entries = await this.#proveStripes(groups, stripes, signal);
     entries.sort((a, b) => a.number - b.number);
     for (const entry of entries) {
       signal.throwIfAborted();
@@ -71,46 +71,43 @@ export class ManifestReplay {
     return {
       manifests: this.#manifests,
       versions: this.#versions,
-      parts: this.#parts_,
+      parts: this.#partCount,
       refused: this.#refused,
-      shardsNoted: this.#shardsNoted,
     };
   }
 
-  /** Shards of stripes that are known need no manifest; the store may not know yet that repair wrote them. */
-  async #noteMovedShards(stripes: Map<StripeId, Stripe>): Promise<void> {
+  /**
+   * Leaves out stripes that the store knows. Shards of theirs that it does not know are of no use: they may be those that repair wrote
+   * last, or made up; repair writes them again under the same names.
+   */
+  async #dropKnown(groups: Map<StripeId, StripeVariants>): Promise<void> {
     const { metadata } = this.#parts;
-    const ids = [...stripes.keys()];
+    const ids = [...groups.keys()];
     for (let start = 0; start < ids.length; start += lookupBatch) {
       const known = await metadata.findStripes(ids.slice(start, start + lookupBatch));
-      for (const [id, { shards }] of known) {
-        const present = new Set(shards.map(({ index }) => index));
-        for (const shard of stripes.get(id)?.shards ?? []) {
-          if (present.has(shard.index)) continue;
-          await metadata.recordShard(id, shard);
-          this.#shardsNoted += 1;
-        }
-        stripes.delete(id);
-      }
+      for (const id of known.keys()) groups.delete(id);
     }
   }
 
-  /** What the manifests of these stripes tell that the store does not know and that was not removed. */
-  async #readManifests(stripes: ReadonlyMap<StripeId, Stripe>, signal: AbortSignal): Promise<ManifestEntry[]> {
-    const { masterKey, metadata } = this.#parts;
+  /**
+   * Adds the stripes that are what they seem to be to `stripes`, and returns what their manifests tell that the store does not know
+   * and that was not removed.
+   */
+  async #proveStripes(
+    groups: ReadonlyMap<StripeId, StripeVariants>,
+    stripes: Map<StripeId, Stripe>,
+    signal: AbortSignal,
+  ): Promise<ManifestEntry[]> {
+    const { metadata } = this.#parts;
     const { next, outstanding, removed } = this.#end;
     const byNumber = new Map<number, ManifestEntry>();
-    const withManifest = [...stripes.values()].filter(({ manifestBytes }) => manifestBytes > 0);
-    await forEachBounded(withManifest, width, async (stripe) => {
-      const { dataBytes, manifestBytes } = stripe;
-      const place = { offset: dataBytes - manifestBytes, length: manifestBytes };
-      const sealed = await readStripe(this.#parts, stripe, place, signal).catch(() => undefined);
-      signal.throwIfAborted();
-      // Too few of its shards became durable, so nobody was told that it exists; or it was being deleted.
-      const entries = sealed && openManifest(masterKey, stripe.id, sealed);
-      if (entries === undefined) return;
-      this.#manifests += 1;
-      for (const entry of entries) {
+    await forEachBounded(groups.values(), width, async (variants) => {
+      // Where it fails, too few of its shards became durable, so nobody was told that it exists; or it was being deleted.
+      const proven = await proveStripe(this.#parts, variants, signal);
+      if (proven === undefined) return;
+      stripes.set(proven.stripe.id, proven.stripe);
+      if (proven.entries.length > 0) this.#manifests += 1;
+      for (const entry of proven.entries) {
         const { number } = entry;
         if ((number >= next || outstanding.has(number)) && !removed.has(number)) byNumber.set(number, entry);
       }
@@ -157,7 +154,7 @@ export class ManifestReplay {
     // It was replaced, and the last batch tells of its successor.
     if (present !== undefined && present.modifiedAtMs > part.modifiedAtMs) return;
     await metadata.putPart({ bucket, key, uploadId, number, part, stripes });
-    this.#parts_ += 1;
+    this.#partCount += 1;
   }
 
   /** The stripes that are to be registered with an entry; undefined where it cannot be read without one that is missing. */

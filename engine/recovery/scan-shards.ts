@@ -11,6 +11,7 @@ import {
 } from '../../erasure/shard-format.ts';
 import type { Fleet } from '../../placement/fleet.ts';
 import type { Provider } from '../../placement/providers/provider.ts';
+import type { StripeVariants } from './prove-stripe.ts';
 
 /** A shard as a provider lists it. */
 interface ListedShard {
@@ -109,26 +110,25 @@ async function readFacts(
 }
 
 /**
- * The stripes that these shards are of. Shards that contradict others are left out: a provider may have made them up.
- * The geometry that most shards name is believed, and of an index for which there are several names none is.
+ * What these shards may be stripes of. Providers can contradict each other: then there are several variants of a stripe, the one that
+ * most shards tell of first, and of an index there may be several shards, and one shard at several providers (see `proveStripe`).
  */
-export function groupByStripe(found: readonly FoundShard[]): Map<StripeId, Stripe> {
-  const stripes = new Map<StripeId, Stripe>();
+export function groupByStripe(found: readonly FoundShard[]): Map<StripeId, StripeVariants> {
+  const stripes = new Map<StripeId, StripeVariants>();
   for (const [id, shards] of Map.groupBy(found, ({ identity }) => identity.stripeId)) {
-    const byGeometry = [...Map.groupBy(shards, describeGeometry).values()].sort((a, b) => b.length - a.length);
-    const [first] = byGeometry[0] ?? [];
-    if (first === undefined) continue;
-    const { profileName, k, m, blockBytes } = first.identity;
-    const { dataBytes, manifestBytes } = first.trailer;
-    const placed: PlacedShard[] = [];
-    for (const [index, same] of Map.groupBy(byGeometry[0] ?? [], (shard) => shard.index)) {
-      const [{ providerId, cid }, ...others] = same as [FoundShard, ...FoundShard[]];
-      if (others.every((other) => other.cid === cid)) placed.push({ index, providerId, cid });
-    }
-    placed.sort((a, b) => a.index - b.index);
-    stripes.set(id, { id, profileName, k, m, blockBytes, dataBytes, manifestBytes, shards: placed });
+    const byGeometry = [...Map.groupBy(shards, describeGeometry).values()];
+    byGeometry.sort((a, b) => b.length - a.length);
+    stripes.set(id, byGeometry.map(toStripe));
   }
   return stripes;
+}
+
+function toStripe(shards: readonly FoundShard[]): Stripe {
+  const { stripeId: id, profileName, k, m, blockBytes } = shards[0]!.identity;
+  const { dataBytes, manifestBytes } = shards[0]!.trailer;
+  const placed = shards.map(({ index, providerId, cid }) => ({ index, providerId, cid }));
+  placed.sort((a, b) => a.index - b.index);
+  return { id, profileName, k, m, blockBytes, dataBytes, manifestBytes, shards: placed };
 }
 
 function describeGeometry({ identity, trailer }: FoundShard): string {

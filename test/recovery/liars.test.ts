@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, it } from 'node:test';
+import type { Stripe } from '../../core/model.ts';
+import { storedBlockBytes } from '../../erasure/geometry.ts';
+import { createPackageCodec } from '../../erasure/package-codec.ts';
+import { digestBlock, encodeShardFooter, encodeShardHeader, shardCid } from '../../erasure/shard-format.ts';
 import type { Provider } from '../../placement/providers/provider.ts';
 import { type CallWork, type ProviderCall, WrappedProvider } from '../../placement/providers/wrapped-provider.ts';
-import { createBucket, get, put, RecoveryWorld, readEverything } from './recovery-harness.ts';
+import { createBucket, get, never, put, RecoveryWorld, readEverything } from './recovery-harness.ts';
 
 /** A provider that keeps a root of its own choosing. */
 class RootLiar extends WrappedProvider {
@@ -68,6 +72,73 @@ describe('recovery from providers of which up to m lie', () => {
       assert.deepEqual(report.problems, []);
       assert.deepEqual(await readEverything(await world.start(metadata)), before);
     }
+  });
+
+  it('tells the shards of a stripe that no metadata name from those that two providers made up', async () => {
+    const codec = await createPackageCodec();
+    const world = new RecoveryWorld();
+    const live = await world.start();
+    await createBucket(live, 'first');
+    await live.journal.runOnce();
+    await put(live, 'first', 'small', 'a small object');
+    await put(live, 'first', 'large', randomBytes(900_000));
+    const before = await readEverything(live);
+    const stripes: Stripe[] = [];
+    for (const key of ['small', 'large']) {
+      const { version } = await live.engine.objects.open({ bucket: 'first', key });
+      const ids = version.spans.flatMap(({ extents }) => extents.map(({ stripeId }) => stripeId));
+      stripes.push(...(await live.metadata.findStripes(ids)).values());
+    }
+    await world.lose(live);
+    // Two providers invent a stripe of the same id and geometry, and show its shards in place of theirs.
+    for (const stripe of stripes) {
+      const { k, m, blockBytes, id: stripeId, profileName, dataBytes } = stripe;
+      assert.ok(dataBytes <= k * blockBytes);
+      const data = Array.from({ length: k }, () => randomBytes(storedBlockBytes(stripe, 0, 0)));
+      for (let index = 0; index < k; index++) data[index]!.fill(0, storedBlockBytes(stripe, index, 0));
+      const parity = Array.from({ length: m }, () => Buffer.alloc(data[0]!.length));
+      codec.encode(data, parity);
+      for (const { index, providerId, cid } of stripe.shards.slice(-2)) {
+        const block = [...data, ...parity][index]!.subarray(0, storedBlockBytes(stripe, index, 0));
+        const identity = { stripeId, profileName, k, m, index, blockBytes };
+        const header = encodeShardHeader(identity);
+        const footer = encodeShardFooter(identity, stripe, [digestBlock(block)]);
+        const liar = world.providers.find(({ id }) => id === providerId)!;
+        await liar.deleteShard(cid);
+        await liar.putShard(shardCid(header, footer), [header, block, footer]);
+      }
+    }
+    const { metadata, report } = await world.recover();
+    assert.deepEqual(report.problems, []);
+    assert.equal(report.manifests.versions, 2);
+    const after = await world.start(metadata);
+    assert.deepEqual(await readEverything(after), before);
+    await after.upkeep.runOnce();
+    const { findings, lostCount, atRiskCount } = await after.verify({ isDeep: true, onProgress: () => {} }, never);
+    assert.deepEqual({ findings, lostCount, atRiskCount }, { findings: {}, lostCount: 0, atRiskCount: 0 });
+  });
+
+  it('is not misled by providers that claim to have what others have', async () => {
+    const world = new RecoveryWorld();
+    const live = await world.start();
+    await createBucket(live, 'first');
+    await live.journal.runOnce();
+    await put(live, 'first', 'a', randomBytes(300_000));
+    const before = await readEverything(live);
+    await world.lose(live);
+    for (const liar of [world.providers[0]!, world.providers[5]!]) {
+      for (const provider of world.providers) {
+        for (const { cid, bytes } of (await provider.listShards(undefined, 1_000)).shards) {
+          // Header and footer are right, and all in between is not.
+          const shard = await provider.readShard(cid, 0, bytes);
+          shard.fill(0, 64, 96);
+          await liar.putShard(cid, [shard]);
+        }
+      }
+    }
+    const { metadata, report } = await world.recover();
+    assert.deepEqual(report.problems, []);
+    assert.deepEqual(await readEverything(await world.start(metadata)), before);
   });
 
   it('finds shards that were moved since the journal said where they are', async () => {

@@ -45,6 +45,10 @@ describe('holdfast recover', () => {
     // Providers are written by a recovered gateway: each recovery has copies of its own.
     const dataDir = join(folder.path, 'data');
     const left = ['p1', 'p3', 'p4', 'p6'];
+    // What a recovery left that was broken off.
+    await mkdir(dataDir);
+    await writeFile(join(dataDir, 'metadata.sqlite.recovering'), 'half a store');
+    await writeFile(join(dataDir, 'metadata.sqlite.recovering-wal'), 'and its log');
     const args = ['--master-key', masterKeyPath, ...providerArguments(left), '--data-dir', dataDir];
     const { status, stdout, stderr } = await recover(args).ending;
     assert.equal(status, 0, stdout + stderr);

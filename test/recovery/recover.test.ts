@@ -79,6 +79,42 @@ describe('recovery', () => {
     assert.equal(await get(after, 'first', 'c'), 'bytes of c');
   });
 
+  it('brings back an upload that was under way when the last batch was written, however long it took', async () => {
+    const world = new RecoveryWorld();
+    const live = await world.start();
+    await createBucket(live, 'first');
+    await put(live, 'first', 'key', 'an older object');
+    const hasBegun = Promise.withResolvers<void>();
+    const mayEnd = Promise.withResolvers<void>();
+    const bytes = randomBytes(40 * 2 ** 20);
+    const payload = {
+      ...payloadOf(bytes),
+      bytes: (async function* () {
+        for (let at = 0; at < bytes.length; at += 2 ** 20) {
+          // Then its first stripe is durable, and as old as the upload when it is done.
+          if (at === 36 * 2 ** 20) {
+            hasBegun.resolve();
+            await mayEnd.promise;
+          }
+          yield bytes.subarray(at, at + 2 ** 20);
+        }
+      })(),
+    };
+    const request = { bucket: 'first', key: 'key', ownerId, payload, attributes: plainAttributes };
+    const uploading = live.engine.objects.put(request, never);
+    await hasBegun.promise;
+    await put(live, 'first', 'key', 'put and journaled meanwhile');
+    world.clock.nowMs += 3 * 3_600_000;
+    await live.journal.runOnce();
+    mayEnd.resolve();
+    await uploading;
+    const before = await readEverything(live);
+    await world.lose(live);
+    const { metadata, report } = await world.recover();
+    assert.deepEqual(report.problems, []);
+    assert.deepEqual(await readEverything(await world.start(metadata)), before);
+  });
+
   it('needs no more than k providers of each stripe', async () => {
     const world = new RecoveryWorld();
     const live = await world.start();

@@ -91,7 +91,7 @@ class WholeEngine {
     const bytes = this.bodies.get(key)!;
     return {
       kind: 'object', key, versionId: 'null', ownerId, modifiedAtMs: 0, isLatest: true, headers: {}, userMetadata: {}, tags: {},
-      storageClass: 'STANDARD', sizeBytes: bytes.length, etag: md5Hex(bytes), extents: [], parts: [], ...attributes,
+      storageClass: 'STANDARD', sizeBytes: bytes.length, etag: md5Hex(bytes), spans: [], parts: [], ...attributes,
     } as unknown as ObjectVersion; // biome-ignore format: a record
   }
 }

@@ -9,7 +9,7 @@ import { type SegmentEntry, SegmentTally, type TallyChange } from './segment-tal
 const sliceChanges = 32;
 /** From how many unsaved changes, or bytes of records, on they are saved. */
 const saveChanges = 1024;
-const saveBytes = 32 * 2 ** 20;
+const saveBytes = 8 * 2 ** 20;
 /** With more than this, whoever makes a change saves some first. */
 const maxUnsavedChanges = 4096;
 
