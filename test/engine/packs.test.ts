@@ -277,6 +277,33 @@ describe('small objects that arrive together', () => {
     for (const key of keysOf(9, 'lost')) await assert.rejects(get(test, key), failure('object-missing'));
   });
 
+  it('keep their stripe while one of them is still to be registered, though all others are gone already', async () => {
+    const { metadata } = test;
+    const putVersion = metadata.putVersion.bind(metadata);
+    const held = Promise.withResolvers<void>();
+    metadata.putVersion = async (request) => {
+      if (request.key === 'late') await held.promise;
+      return putVersion(request);
+    };
+    const late = put(test, 'late', bodyOf('late'));
+    await put(test, 'early', bodyOf('early'));
+    const [stripe] = await stripesOf(test, 'early');
+    await test.engine.objects.delete({ bucket: bucketName, key: 'early', ownerId, nowMs: test.clock.now() });
+    for (let pass = 0; pass < 2; pass++) {
+      test.clock.nowMs += hourMs;
+      await test.upkeep.runOnce();
+    }
+    held.resolve();
+    await late;
+    const [own] = await stripesOf(test, 'late');
+    assert.equal(own!.id, stripe!.id, 'they came together');
+    assert.ok((await get(test, 'late')).equals(bodyOf('late')));
+    assert.equal(await verifyShards(test, 'late'), own!.shards.length);
+    test.clock.nowMs += hourMs;
+    await test.upkeep.runOnce();
+    assert.ok((await get(test, 'late')).equals(bodyOf('late')));
+  });
+
   it('give their stripe free only when the last of them is gone', async () => {
     const keys = keysOf(5);
     await putAll(keys);
