@@ -56,8 +56,9 @@ export const acts = {
   async createBucket(stage: Stage): Promise<void> {
     await createBucket(stage.live, bucketOf(stage));
   },
-  async deleteBucket(stage: Stage): Promise<void> {
+  async deleteBucket(stage: Stage): Promise<Doubt | undefined> {
     await stage.live.engine.buckets.delete(bucketOf(stage));
+    return { bucket: bucketOf(stage) };
   },
   async setVersioning(stage: Stage): Promise<void> {
     await stage.live.engine.buckets.setVersioning(bucketOf(stage), stage.seed[1] % 2 === 0 ? 'enabled' : 'suspended');

@@ -54,6 +54,7 @@ describe('recovery', () => {
     await createBucket(live, 'second');
     await createBucket(live, 'third');
     await engine.buckets.delete('third');
+    await live.journal.flush();
     const before = await readEverything(live);
     await world.lose(live);
     const { metadata, report } = await world.recover();
