@@ -277,7 +277,7 @@ describe('small objects that arrive together', () => {
     for (const key of keysOf(9, 'lost')) await assert.rejects(get(test, key), failure('object-missing'));
   });
 
-  it('keep their stripe while one of them is still to be registered, though all others are gone already', async () => {
+  it('are stored anew when all others of their pack were registered and deleted before their turn came', async () => {
     const { metadata } = test;
     const putVersion = metadata.putVersion.bind(metadata);
     const held = Promise.withResolvers<void>();
@@ -287,7 +287,7 @@ describe('small objects that arrive together', () => {
     };
     const late = put(test, 'late', bodyOf('late'));
     await put(test, 'early', bodyOf('early'));
-    const [stripe] = await stripesOf(test, 'early');
+    const [freed] = await stripesOf(test, 'early');
     await test.engine.objects.delete({ bucket: bucketName, key: 'early', ownerId, nowMs: test.clock.now() });
     for (let pass = 0; pass < 2; pass++) {
       test.clock.nowMs += hourMs;
@@ -296,12 +296,15 @@ describe('small objects that arrive together', () => {
     held.resolve();
     await late;
     const [own] = await stripesOf(test, 'late');
-    assert.equal(own!.id, stripe!.id, 'they came together');
-    assert.ok((await get(test, 'late')).equals(bodyOf('late')));
+    assert.notEqual(own!.id, freed!.id);
+    assert.equal(await readMetric(test.metrics.packedObjects), 3, 'they came together first');
     assert.equal(await verifyShards(test, 'late'), own!.shards.length);
-    test.clock.nowMs += hourMs;
-    await test.upkeep.runOnce();
+    for (let pass = 0; pass < 2; pass++) {
+      test.clock.nowMs += hourMs;
+      await test.upkeep.runOnce();
+    }
     assert.ok((await get(test, 'late')).equals(bodyOf('late')));
+    assert.equal(await countShards(test), own!.shards.length, 'and the old pack is gone');
   });
 
   it('give their stripe free only when the last of them is gone', async () => {
