@@ -141,14 +141,21 @@ export class Packer {
     }
   }
 
-  /** Deletes the pack when the last of its items was refused like all the others. */
+  /**
+   * Deletes the pack when the last of its items was refused like all the others. Until then it stays whatever happens to
+   * the first ones: one that is registered late must find it.
+   */
   #settleAll(stripe: NewStripe, count: number): (outcome: PackOutcome) => void {
+    const { pins } = this.#parts;
     let left = count;
     let isNeeded = false;
+    pins.pin([stripe.id]);
     return (outcome) => {
       left -= 1;
       if (outcome !== 'refused') isNeeded = true;
-      if (left === 0 && !isNeeded) void discardStripes(this.#parts, [stripe]);
+      if (left > 0) return;
+      pins.unpin([stripe.id]);
+      if (!isNeeded) void discardStripes(this.#parts, [stripe]);
     };
   }
 }

@@ -10,7 +10,7 @@ import { checkDeclaredDigests, PayloadDigester } from './digest-payload.ts';
 import { discardStripes } from './discard-stripes.ts';
 import type { EngineParts } from './engine-parts.ts';
 import { boundManifest, type ManifestEntry } from './manifest.ts';
-import type { PackOutcome } from './packer.ts';
+import type { PackItem, PackOutcome } from './packer.ts';
 import { isDegraded, writeContent } from './write-content.ts';
 
 export interface StoreRequest {
@@ -38,6 +38,9 @@ export interface StoredPayload extends WriteStamp {
   /** Durable, and unknown to the metadata store, unless another object in the same pack was registered first. */
   readonly stripes: readonly NewStripe[];
 }
+
+/** How often a small object goes into a pack until it is registered. */
+const maxAttempts = 3;
 
 type Register<T> = (stored: StoredPayload) => Promise<T>;
 
@@ -103,13 +106,21 @@ async function storeSmall<T>(
     const sealed = new Uint8Array(sealedBytes(sizeBytes));
     sealWhole(dataKey, plain, sealed);
     const contentIn = (extents: readonly Extent[]): StoredContent => ({ ...described, spans: [{ ...span, extents }] });
-    const packed = await parts.packerOf(profile).add({
+    const item: PackItem = {
       bytes: sealed,
       entryBytes: boundManifest(describe(contentIn([]), stamp), 1),
       describe: (extent) => [describe(contentIn([extent]), stamp)],
-    });
-    const stored = { content: contentIn([packed.extent]), stripes: [packed.stripe], ...stamp };
-    return await registerStored(parts, stored, register, packed.settle);
+    };
+    for (let attempt = 1; ; attempt++) {
+      const packed = await parts.packerOf(profile).add(item);
+      const stored = { content: contentIn([packed.extent]), stripes: [packed.stripe], ...stamp };
+      try {
+        return await registerStored(parts, stored, register, packed.settle);
+      } catch (error) {
+        // The others of the pack were registered and deleted again before this one had its turn, and the stripe is freed.
+        if (!isFailure(error, 'stripe-missing') || attempt === maxAttempts) throw error;
+      }
+    }
   } finally {
     lease.release();
   }

@@ -277,6 +277,36 @@ describe('small objects that arrive together', () => {
     for (const key of keysOf(9, 'lost')) await assert.rejects(get(test, key), failure('object-missing'));
   });
 
+  it('are stored anew when all others of their pack were registered and deleted before their turn came', async () => {
+    const { metadata } = test;
+    const putVersion = metadata.putVersion.bind(metadata);
+    const held = Promise.withResolvers<void>();
+    metadata.putVersion = async (request) => {
+      if (request.key === 'late') await held.promise;
+      return putVersion(request);
+    };
+    const late = put(test, 'late', bodyOf('late'));
+    await put(test, 'early', bodyOf('early'));
+    const [freed] = await stripesOf(test, 'early');
+    await test.engine.objects.delete({ bucket: bucketName, key: 'early', ownerId, nowMs: test.clock.now() });
+    for (let pass = 0; pass < 2; pass++) {
+      test.clock.nowMs += hourMs;
+      await test.upkeep.runOnce();
+    }
+    held.resolve();
+    await late;
+    const [own] = await stripesOf(test, 'late');
+    assert.notEqual(own!.id, freed!.id);
+    assert.equal(await readMetric(test.metrics.packedObjects), 3, 'they came together first');
+    assert.equal(await verifyShards(test, 'late'), own!.shards.length);
+    for (let pass = 0; pass < 2; pass++) {
+      test.clock.nowMs += hourMs;
+      await test.upkeep.runOnce();
+    }
+    assert.ok((await get(test, 'late')).equals(bodyOf('late')));
+    assert.equal(await countShards(test), own!.shards.length, 'and the old pack is gone');
+  });
+
   it('give their stripe free only when the last of them is gone', async () => {
     const keys = keysOf(5);
     await putAll(keys);

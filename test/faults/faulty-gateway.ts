@@ -8,7 +8,7 @@ import type { SignedAnswer } from '../harness/signed-fetch.ts';
 export const KiB = 1024;
 export const MiB = 1024 * KiB;
 
-/** One block of one shard; all shards of one stripe; two stripes of several rows. */
+/** In a pack, and so in segments; all shards of one stripe; two stripes of several rows. */
 export const objectSizes = { small: 10 * KiB, middle: MiB, long: 20 * MiB } as const;
 export const bucket = 'faults';
 

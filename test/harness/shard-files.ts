@@ -8,9 +8,15 @@ export function providerPath(dataDir: string, id: string): string {
   return join(dataDir, 'providers', id);
 }
 
-/** Paths of the shards that a provider keeps. */
+/** Paths of the shards that a provider keeps as files: the longer ones. */
 export async function listShardFiles(dataDir: string, id: string): Promise<string[]> {
   return listFiles(join(providerPath(dataDir, id), 'shards'));
+}
+
+/** Paths of the segments in which a provider keeps small shards. */
+export async function listSegmentFiles(dataDir: string, id: string): Promise<string[]> {
+  const files = await listFiles(join(providerPath(dataDir, id), 'segments'));
+  return files.filter((path) => path.endsWith('.seg'));
 }
 
 /** Paths of the shards of all providers. */

@@ -14,6 +14,7 @@ import { bucketName, ownerId, World, type WorldSetting } from './world.ts';
 const hourMs = 3_600_000;
 const maxPasses = 8;
 const never = new AbortController().signal;
+const upkeepVerbs: readonly string[] = ['upkeep', 'calm', 'age'];
 
 /** Lives through a history in a world of its own, and checks all that can be checked at its end. */
 export async function liveThrough(setting: WorldSetting, steps: readonly Step[]): Promise<void> {
@@ -106,7 +107,7 @@ async function restart(stage: Stage): Promise<void> {
  */
 async function takeDuring(stage: Stage, { at, when, outer, inner }: StepOf<'during'>): Promise<void> {
   // One pass of upkeep waits for another, and would wait for itself.
-  const isTangled = [outer, inner].every(({ verb }) => ['upkeep', 'calm', 'age'].includes(verb));
+  const isTangled = [outer, inner].every(({ verb }) => upkeepVerbs.includes(verb));
   // A pack waits for the one under way, and so does what goes into it: it ends after the outer act.
   const isQueued = [outer, inner].every((act) => (act.verb === 'put' || act.verb === 'part') && isPacked(stage, act));
   let isTaken = isTangled;
@@ -126,11 +127,13 @@ async function takeDuring(stage: Stage, { at, when, outer, inner }: StepOf<'duri
   if (!isTaken) await takeAct(stage, inner);
 }
 
-/** Ends the process at one of the calls that an act makes to providers, or after it where it makes too few. */
-async function crash(stage: Stage, { at, when, outer }: StepOf<'crash'>): Promise<void> {
+/** Ends the process at one of the calls that an act makes to providers or to the store, or after it where it makes too few. */
+async function crash(stage: Stage, { at, when, callee, outer }: StepOf<'crash'>): Promise<void> {
   const { world } = stage;
   const readerCount = stage.readers.length;
-  world.gate.arm(at, when, () => world.die());
+  // After a call to the store nobody knows what clients see. Of upkeep they see nothing.
+  const isSeen = !upkeepVerbs.includes(outer.verb);
+  world.gate.arm(at, callee === 'store' && isSeen ? 'before' : when, () => world.die(), callee);
   try {
     await takeAct(stage, outer);
   } catch (error) {

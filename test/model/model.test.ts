@@ -1,7 +1,7 @@
 import { describe, it } from 'node:test';
 import { checkHistories } from './check-histories.ts';
 
-const count = 400;
+const count = 500;
 
 describe('the engine', () => {
   it('comes to what S3 comes to, whatever clients do and whatever befalls it', async (test) => {

@@ -1,6 +1,7 @@
 import type { Clock } from '../../core/clock.ts';
 import { Failure } from '../../core/failure.ts';
 import type { ShardCid } from '../../core/model.ts';
+import type { MetadataStore } from '../../metadata/metadata-store.ts';
 import type { Provider, ShardPage, ShardWriter } from '../../placement/providers/provider.ts';
 import { type CallWork, type ProviderCall, WrappedProvider } from '../../placement/providers/wrapped-provider.ts';
 
@@ -127,10 +128,17 @@ export class Place extends WrappedProvider {
   }
 }
 
-/** What an engine sees of the providers for as long as its process lives; counts calls, so that a history can act in the middle of one. */
+/** Whose calls a history acts in the middle of. */
+export type Callee = 'providers' | 'store';
+
+/**
+ * What an engine sees of providers and metadata store for as long as its process lives; counts calls, so that a history can act in
+ * the middle of one.
+ */
 export class Gate {
   #isShut = false;
   #armed: { left: number; readonly when: 'before' | 'after'; readonly act: () => Promise<void> } | undefined;
+  #armedAt: Callee = 'providers';
 
   /** Whether the process that goes through here has died. */
   get isShut(): boolean {
@@ -143,8 +151,9 @@ export class Gate {
   }
 
   /** Lets `act` run once, before or after the call that comes after `skip` others; that call waits for it. */
-  arm(skip: number, when: 'before' | 'after', act: () => Promise<void>): void {
+  arm(skip: number, when: 'before' | 'after', act: () => Promise<void>, at: Callee = 'providers'): void {
     this.#armed = { left: skip, when, act };
+    this.#armedAt = at;
   }
 
   disarm(): void {
@@ -155,8 +164,21 @@ export class Gate {
     return new GatedProvider(provider, this);
   }
 
-  async pass<T>(work: () => Promise<T>): Promise<T> {
-    const act = this.#takeTurn();
+  wrapStore(store: MetadataStore): MetadataStore {
+    return new Proxy(store, {
+      get: (target, name) => {
+        const verb: unknown = Reflect.get(target, name, target);
+        if (typeof verb !== 'function') return verb;
+        // The only one that is no call to anybody.
+        if (name === 'drawNumber') return verb.bind(target);
+        return (...values: unknown[]) => this.pass(() => verb.apply(target, values), 'store');
+      },
+    });
+  }
+
+  async pass<T>(work: () => Promise<T>, to: Callee = 'providers'): Promise<T> {
+    this.check();
+    const act = to === this.#armedAt ? this.#takeTurn() : undefined;
     if (act?.when === 'before') await act.act();
     this.check();
     const result = await work();

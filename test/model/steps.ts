@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { maxPackObjectBytes } from '../../engine/engine-limits.ts';
-import { damageKinds, flakyCalls } from './place.ts';
+import { type Callee, damageKinds, flakyCalls } from './place.ts';
 import { conditionKinds } from './s3-model.ts';
 import { providerKinds, type WorldSetting } from './world.ts';
 
@@ -16,9 +16,9 @@ const anyFraction = fc.integer({ min: 0, max: 1_000 }).map((permille) => permill
 const anySize = fc.oneof(
   { weight: 3, arbitrary: fc.constantFrom(0, 1, 100, 4095, 4096, 4097) },
   { weight: 1, arbitrary: fc.constantFrom(64 * KiB - 1, 64 * KiB, 64 * KiB + 1, 128 * KiB, 128 * KiB + 1) },
-  { weight: 2, arbitrary: fc.integer({ min: 0, max: 6_000 }) },
-  { weight: 4, arbitrary: fc.integer({ min: 0, max: 100 * KiB }) },
-  { weight: 1, arbitrary: fc.integer({ min: 500 * KiB, max: 1300 * KiB }) },
+  { weight: 4, arbitrary: fc.integer({ min: 0, max: 6_000 }) },
+  { weight: 5, arbitrary: fc.integer({ min: 0, max: 100 * KiB }) },
+  { weight: 1, arbitrary: fc.integer({ min: 130 * KiB, max: 1300 * KiB }) },
 );
 const anyCondition = fc.oneof(
   { weight: 4, arbitrary: fc.constant('none' as const) },
@@ -124,6 +124,7 @@ export type Act = typeof anyAct extends fc.Arbitrary<infer T> ? T : never;
 export type ActOf<Verb extends Act['verb']> = Extract<Act, { verb: Verb }>;
 
 const anyMoment = { at: fc.oneof(fc.nat(3), fc.nat(18)), when: fc.constantFrom('before' as const, 'after' as const) };
+const anyCallee = fc.constantFrom<Callee>('providers', 'store');
 const anyRace = fc.oneof(
   {
     weight: 3,
@@ -143,7 +144,7 @@ export const anyStep = fc.oneof(
   { weight: 20, arbitrary: anyAct },
   act(1, 'restart', {}),
   act(8, 'during', { ...anyMoment, outer: anyLongAct, inner: anyAct }),
-  act(4, 'crash', { ...anyMoment, outer: anyLongAct }),
+  act(4, 'crash', { ...anyMoment, callee: anyCallee, outer: anyLongAct }),
   act(1, 'together', { races: fc.array(anyRace, { minLength: 2, maxLength: 5 }) }),
 );
 export type Step = typeof anyStep extends fc.Arbitrary<infer T> ? T : never;
@@ -164,7 +165,7 @@ export const anyWorld: fc.Arbitrary<WorldSetting> = fc
   .tuple(
     anyShape,
     fc.oneof(
-      { weight: 7, arbitrary: fc.constant(providerKinds[0]) },
+      { weight: 11, arbitrary: fc.constant(providerKinds[0]) },
       { weight: 1, arbitrary: fc.constant(providerKinds[1]) },
     ),
     fc.oneof(

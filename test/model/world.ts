@@ -137,7 +137,7 @@ export class World {
     }));
     this.#metadata = await openSqliteStore({ path: join(this.#folder, 'metadata.sqlite'), clock, log: silentLog });
     const { engine, upkeep } = createEngine({
-      metadata: this.#metadata,
+      metadata: this.#gate.wrapStore(this.#metadata),
       fleet: new Fleet({ members, health }),
       codec,
       profiles: [this.profile],
