@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { isFailure } from '../../core/failure.ts';
+import { readMetric } from '../engine/engine-harness.ts';
 import { pollUntil } from '../harness/poll-until.ts';
 import type { LiveEngine } from './recovery-harness.ts';
 import { createBucket, ownerId, put, RecoveryWorld, readEverything } from './recovery-harness.ts';
@@ -89,6 +90,27 @@ describe('the journal', () => {
     await live.journal.stop();
     await world.lose(live);
     const { metadata } = await world.recover();
+    assert.deepEqual((await readEverything(await world.start(metadata))).first!.versions, []);
+  });
+
+  it('does not keep upkeep from making room where it cannot be written because the providers are full', async () => {
+    const world = new RecoveryWorld();
+    const live = await world.start();
+    await createBucket(live, 'first');
+    await put(live, 'first', 'a', 'bytes of a');
+    await live.journal.runOnce();
+    for (const { faults } of world.providers) {
+      faults.always('putShard', 'full');
+      faults.always('createShard', 'full');
+    }
+    await live.engine.objects.delete({ bucket: 'first', key: 'a', ownerId, nowMs: world.clock.now() });
+    assert.equal((await live.upkeep.runOnce()).stripesForgotten, 1);
+    assert.ok((await readMetric(live.metrics.journalBatches, { outcome: 'failed' })) > 0);
+    for (const { faults } of world.providers) faults.clear();
+    await live.journal.runOnce();
+    await world.lose(live);
+    const { metadata, report } = await world.recover();
+    assert.deepEqual(report.problems, []);
     assert.deepEqual((await readEverything(await world.start(metadata))).first!.versions, []);
   });
 
