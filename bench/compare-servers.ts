@@ -9,6 +9,8 @@ export interface Pace {
   readonly rounds: number;
   readonly roundMs: number;
   readonly warmUpMs: number;
+  /** Whether the client signs each request as it goes, as SDKs do, rather than all of them beforehand. */
+  readonly isSigningLive: boolean;
 }
 
 /** What one server did in one case, over all rounds. */
@@ -56,7 +58,7 @@ export async function compareServers(
 ): Promise<CaseResult> {
   const lanes: Lane[] = [];
   for (const target of targets)
-    if (benchCase.targets.includes(target.name)) lanes.push(await openLane(benchCase, target));
+    if (benchCase.targets.includes(target.name)) lanes.push(await openLane(benchCase, target, pace.isSigningLive));
   for (const { run } of lanes) await run(pace.warmUpMs);
   const cpuBefore = process.cpuUsage();
   for (let round = 0; round < pace.rounds; round++) {
@@ -89,23 +91,23 @@ interface Lane {
   readonly rounds: Round[];
 }
 
-async function openLane(benchCase: BenchCase, target: Target): Promise<Lane> {
+async function openLane(benchCase: BenchCase, target: Target, isSigningLive: boolean): Promise<Lane> {
   const { clients, bytes } = benchCase;
   if ('url' in target) {
-    const load = await openLoad(benchCase, target);
+    const load = await openLoad(benchCase, target, isSigningLive);
     return { target, run: (durationMs) => load.run(durationMs), rounds: [] };
   }
   return { target, run: (durationMs) => target.append({ clients, bytes, durationMs }), rounds: [] };
 }
 
-/** Signs beforehand, so that the clock sees no signing, and makes what GETs will ask for. */
-async function openLoad(benchCase: BenchCase, { url }: ServerTarget): Promise<LoadGenerator> {
+/** Makes what GETs will ask for. Signs beforehand, so that the clock sees no signing, unless the client is to sign as it goes. */
+async function openLoad(benchCase: BenchCase, { url }: ServerTarget, isSigningLive: boolean): Promise<LoadGenerator> {
   const { name, method, bytes, clients, requestCount } = benchCase;
   const signer = new HeadSigner(url);
-  const prepare = (verb: string, path: string, bodyBytes: number): PreparedRequest => ({
-    name: `${verb} ${path}`,
-    head: signer.sign({ method: verb, path, bodyBytes }),
-  });
+  const prepare = (verb: string, path: string, bodyBytes: number): PreparedRequest => {
+    const sign = (): Buffer => signer.sign({ method: verb, path, bodyBytes });
+    return { name: `${verb} ${path}`, head: isSigningLive ? sign : sign() };
+  };
   const paths = Array.from({ length: requestCount }, (_, index) => `${bucket}/${name}/${index}`);
   const body = randomBytes(bytes);
   await new LoadGenerator({ url, requests: [prepare('PUT', bucket, 0)], clients: 1, answerBytes: 0 }).runAll();

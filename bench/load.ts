@@ -1,9 +1,9 @@
 import { HttpConnection } from './http-connection.ts';
 
-/** The head of a signed request, whole. */
+/** The head of a signed request, whole: made beforehand, or each time that it is sent. */
 export interface PreparedRequest {
   readonly name: string;
-  readonly head: Buffer;
+  readonly head: Buffer | (() => Buffer);
 }
 
 export interface LoadResult {
@@ -75,7 +75,10 @@ export class LoadGenerator {
   }
 
   async #send(connection: HttpConnection, { name, head }: PreparedRequest): Promise<void> {
-    const { status, bodyBytes, errorText } = await connection.send(head, this.#body);
+    const { status, bodyBytes, errorText } = await connection.send(
+      typeof head === 'function' ? head() : head,
+      this.#body,
+    );
     if (status !== 200 || bodyBytes !== this.#answerBytes) {
       throw new Error(`${name}: status ${status}, ${bodyBytes} bytes ${errorText}`);
     }

@@ -14,7 +14,7 @@ import { startTarget, type Target, type TargetName, targetNames } from './target
 /** 50 million a day are 579 a second. */
 const dayRate = 5 * 579;
 
-const usage = `usage: npm run bench -- [NAME ...] [--quick] [--json] [--profile] [--folder PATH]
+const usage = `usage: npm run bench -- [NAME ...] [--quick] [--json] [--profile] [--sign-live] [--folder PATH]
 
   NAME        only cases whose name begins so: ${benchCases.map(({ name }) => name).join(', ')}, codec
   path        the gateway's own cost only: its HTTP and S3 layers over an engine that stores nothing, beside node:http
@@ -23,10 +23,11 @@ const usage = `usage: npm run bench -- [NAME ...] [--quick] [--json] [--profile]
   --quick     few and short rounds: under a minute for everything, and rougher
   --json      results as JSON on standard output
   --profile   the gateway alone, under node's CPU profiler; files go to bench/results/
+  --sign-live the client signs each request as it goes, as SDKs do, and not all of them beforehand
   --folder    on which disk to measure; the system's folder for temporary files unless given
 `;
 
-const paces: Record<'full' | 'quick', Pace> = {
+const paces: Record<'full' | 'quick', Omit<Pace, 'isSigningLive'>> = {
   full: { rounds: 5, roundMs: 2000, warmUpMs: 1000 },
   quick: { rounds: 2, roundMs: 200, warmUpMs: 100 },
 };
@@ -46,13 +47,14 @@ async function main(): Promise<void> {
       quick: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       profile: { type: 'boolean', default: false },
+      'sign-live': { type: 'boolean', default: false },
       folder: { type: 'string', default: tmpdir() },
       minutes: { type: 'string', default: '60' },
       rate: { type: 'string', default: String(dayRate) },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
-  const pace = paces[values.quick ? 'quick' : 'full'];
+  const pace = { ...paces[values.quick ? 'quick' : 'full'], isSigningLive: values['sign-live'] };
   const { folder } = values;
   const say = (text: string): void => void process.stdout.write(`${text}\n`);
   const [name] = values.help ? [] : positionals;

@@ -23,6 +23,8 @@ export class MasterKey {
   readonly id: string;
   readonly #wrapKey: KeyObject;
   readonly #recordKey: KeyObject;
+  /** Keys of versions that are kept in memory, for as long as these are: to unwrap one costs as much as to open 4 KiB. */
+  readonly #unwrapped = new WeakMap<Uint8Array, DataKey>();
 
   /** @throws RangeError unless it is 32 bytes long */
   constructor(key: Uint8Array) {
@@ -39,8 +41,20 @@ export class MasterKey {
     return cipher.update(dataKey.export());
   }
 
-  /** @returns undefined for what this master key did not wrap */
+  /**
+   * A buffer that is passed again gives its key at once, so it must not change after the first time.
+   *
+   * @returns undefined for what this master key did not wrap
+   */
   unwrap(wrapped: Uint8Array): DataKey | undefined {
+    const known = this.#unwrapped.get(wrapped);
+    if (known !== undefined) return known;
+    const dataKey = this.#unwrap(wrapped);
+    if (dataKey !== undefined) this.#unwrapped.set(wrapped, dataKey);
+    return dataKey;
+  }
+
+  #unwrap(wrapped: Uint8Array): DataKey | undefined {
     if (wrapped.length !== wrappedKeyBytes) return undefined;
     try {
       return createSecretKey(createDecipheriv(wrapAlgorithm, this.#wrapKey, wrapInitialValue).update(wrapped));

@@ -12,6 +12,7 @@ import { encodeStripeId } from './stripe-id.ts';
 import type { StripeReferences } from './stripe-references.ts';
 import type { StripeTable } from './stripe-table.ts';
 import { type UploadRow, uploadColumns } from './upload-row.ts';
+import type { VersionCache } from './version-cache.ts';
 import { toObject } from './version-row.ts';
 import type { VersionTable } from './version-table.ts';
 
@@ -26,6 +27,7 @@ export class ExtentMover {
   readonly #references: StripeReferences;
   readonly #stripes: StripeTable;
   readonly #versions: VersionTable;
+  readonly #cache: VersionCache;
   readonly #findUpload: Statement<[number], UploadRow>;
   readonly #partsIn: Statement<[number, Buffer], PartRow>;
   readonly #allParts: Statement<[number], PartRow>;
@@ -40,6 +42,7 @@ export class ExtentMover {
     references: StripeReferences;
     stripes: StripeTable;
     versions: VersionTable;
+    cache: VersionCache;
   }) {
     const { db } = parts;
     this.#names = parts.names;
@@ -48,6 +51,7 @@ export class ExtentMover {
     this.#references = parts.references;
     this.#stripes = parts.stripes;
     this.#versions = parts.versions;
+    this.#cache = parts.cache;
     this.#findUpload = db.prepare(`SELECT ${uploadColumns} FROM uploads WHERE id = +?`);
     const select = `SELECT ${partColumns} FROM parts WHERE upload = +? AND`;
     this.#partsIn = db.prepare(`${select} instr(spans, ?) > 0 ORDER BY part_number`);
@@ -66,6 +70,7 @@ export class ExtentMover {
   }
 
   move({ moves, stripes }: MoveExtents): void {
+    this.#cache.clear();
     this.#stripes.requireLive(new Set(moves.map(({ to }) => to.stripeId)), stripes);
     const plan = new MovePlan(moves);
     const owners = new Set<number>();

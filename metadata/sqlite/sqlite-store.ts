@@ -58,6 +58,7 @@ import { StripeTable } from './stripe-table.ts';
 import { SystemObjectTable } from './system-object-table.ts';
 import { Tally } from './tally.ts';
 import { UploadVerbs } from './upload-verbs.ts';
+import { VersionCache } from './version-cache.ts';
 import { VersionTable } from './version-table.ts';
 import { VersionVerbs } from './version-verbs.ts';
 import { WriteQueue } from './write-queue.ts';
@@ -109,8 +110,9 @@ class SqliteStore implements MetadataStore {
     const buckets = new BucketTable({ db, tally, settings, changes });
     const references = new StripeReferences({ db, tally });
     const stripes = new StripeTable({ db, names, tally, clock, changes, references });
-    const versions = new VersionTable({ db, tally, stripes, changes });
-    const versionVerbs = new VersionVerbs({ names, tally, buckets, stripes, versions });
+    const cache = new VersionCache();
+    const versions = new VersionTable({ db, tally, stripes, changes, cache });
+    const versionVerbs = new VersionVerbs({ names, tally, buckets, stripes, versions, cache });
     this.#db = db;
     this.#tally = tally;
     this.#buckets = buckets;
@@ -118,7 +120,7 @@ class SqliteStore implements MetadataStore {
     this.#versions = versionVerbs;
     this.#uploads = new UploadVerbs({ db, names, tally, clock, changes, buckets, stripes, versions, versionVerbs });
     this.#listings = new Listings({ db, names, buckets, versions });
-    this.#mover = new ExtentMover({ db, names, changes, buckets, references, stripes, versions });
+    this.#mover = new ExtentMover({ db, names, changes, buckets, references, stripes, versions, cache });
     this.#settings = settings;
     this.#systemObjects = new SystemObjectTable({ db, tally, stripes });
     this.#changes = changes;

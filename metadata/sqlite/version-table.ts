@@ -3,6 +3,7 @@ import type { Bucket, VersionId } from '../../core/model.ts';
 import type { ChangeLog } from './change-log.ts';
 import type { StripeTable } from './stripe-table.ts';
 import type { Tally } from './tally.ts';
+import type { VersionCache } from './version-cache.ts';
 import { nullVersionId, numberOfVersionId } from './version-id.ts';
 import { type VersionRow, versionColumns } from './version-row.ts';
 
@@ -20,6 +21,7 @@ export class VersionTable {
   readonly #tally: Tally;
   readonly #stripes: StripeTable;
   readonly #changes: ChangeLog;
+  readonly #cache: VersionCache;
   readonly #findLatest: Statement<[number, string], VersionRow>;
   readonly #findNumber: Statement<[number], StoredVersionRow>;
   readonly #findBuriedNull: Statement<[number, string], VersionRow>;
@@ -28,11 +30,12 @@ export class VersionTable {
   readonly #setLatest: Statement<[number, number]>;
   readonly #setAttributes: Statement<[string | null, number]>;
 
-  constructor(parts: { db: Database; tally: Tally; stripes: StripeTable; changes: ChangeLog }) {
+  constructor(parts: { db: Database; tally: Tally; stripes: StripeTable; changes: ChangeLog; cache: VersionCache }) {
     const { db } = parts;
     this.#tally = parts.tally;
     this.#stripes = parts.stripes;
     this.#changes = parts.changes;
+    this.#cache = parts.cache;
     // `+?` keeps SQLite from planning anew at each call: see docs/metadata-schema.md.
     const select = (index: string, condition: string) => `
       SELECT ${versionColumns} FROM versions INDEXED BY ${index} WHERE bucket_id = +? AND key = +? ${condition}`;
@@ -67,6 +70,7 @@ export class VersionTable {
    * older one, and the `null` version goes if the new one is to take its place.
    */
   makeWay(bucket: Bucket, key: string, latest: VersionRow | undefined): void {
+    this.#cache.forget(bucket, key);
     const replaced = bucket.versioning === 'enabled' ? undefined : this.#findNull(bucket, key, latest);
     if (replaced) this.#remove(replaced);
     if (latest && latest !== replaced) this.#setLatest.run(0, latest.id);
@@ -98,12 +102,14 @@ export class VersionTable {
 
   /** Removes a version for good; if it was the latest, the next one is now. */
   remove(bucket: Bucket, key: string, row: VersionRow): void {
+    this.#cache.forget(bucket, key);
     this.#remove(row);
     const next = row.is_latest ? this.findLatest(bucket, key) : undefined;
     if (next) this.#setLatest.run(1, next.id);
   }
 
-  setAttributes(row: VersionRow, attributes: string | null): void {
+  setAttributes(bucket: Bucket, key: string, row: VersionRow, attributes: string | null): void {
+    this.#cache.forget(bucket, key);
     this.#setAttributes.run(attributes, row.id);
     this.#changes.add('version', row.id);
   }

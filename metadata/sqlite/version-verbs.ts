@@ -6,6 +6,7 @@ import type { NameTable } from './name-table.ts';
 import { encodeSpans, stripeBytesOf } from './span-codec.ts';
 import type { StripeTable } from './stripe-table.ts';
 import type { Tally } from './tally.ts';
+import type { VersionCache } from './version-cache.ts';
 import { makeVersionId, nullVersionId } from './version-id.ts';
 import {
   decodeAttributes,
@@ -30,6 +31,7 @@ export class VersionVerbs {
   readonly #buckets: BucketTable;
   readonly #stripes: StripeTable;
   readonly #versions: VersionTable;
+  readonly #cache: VersionCache;
 
   constructor(parts: {
     names: NameTable;
@@ -37,12 +39,14 @@ export class VersionVerbs {
     buckets: BucketTable;
     stripes: StripeTable;
     versions: VersionTable;
+    cache: VersionCache;
   }) {
     this.#names = parts.names;
     this.#tally = parts.tally;
     this.#buckets = parts.buckets;
     this.#stripes = parts.stripes;
     this.#versions = parts.versions;
+    this.#cache = parts.cache;
   }
 
   put(request: PutVersion): ObjectVersion {
@@ -98,9 +102,20 @@ export class VersionVerbs {
 
   find(bucketName: string, key: string, versionId?: VersionId): Version | undefined {
     const bucket = this.#buckets.require(bucketName);
-    const row =
-      versionId === undefined ? this.#versions.findLatest(bucket, key) : this.#versions.find(bucket, key, versionId);
+    if (versionId === undefined) return this.#findCurrent(bucket, key);
+    const row = this.#versions.find(bucket, key, versionId);
     return row && toVersion(row, key, this.#names);
+  }
+
+  #findCurrent(bucket: Bucket, key: string): Version | undefined {
+    const cached = this.#cache.find(bucket, key);
+    if (cached) return cached;
+    const row = this.#versions.findLatest(bucket, key);
+    if (!row) return undefined;
+    const version = toVersion(row, key, this.#names);
+    const { spans, parts, attributes } = row;
+    this.#cache.keep(bucket, version, (spans?.length ?? 0) + (parts?.length ?? 0) + (attributes?.length ?? 0));
+    return version;
   }
 
   delete(request: DeleteVersion): DeleteOutcome {
@@ -141,7 +156,7 @@ export class VersionVerbs {
     }
     const storageClass = this.#names.nameOf(row.storage_class!);
     const attributes = encodeAttributes({ ...decodeAttributes(row.attributes, storageClass), tags });
-    this.#versions.setAttributes(row, attributes);
+    this.#versions.setAttributes(bucket, key, row, attributes);
     return toObject({ ...row, attributes }, key, this.#names);
   }
 
