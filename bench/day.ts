@@ -201,7 +201,7 @@ class Day {
       lagP99Ms: (await readMetric(adminUrl, 'holdfast_nodejs_eventloop_lag_p99_seconds')) * 1000,
       cpuShare: (cpuAfter.all - cpuBefore.all) / seconds,
       diskBytes: await measureDiskUse(dataDir),
-      liveBytes: (this.#newest - this.#oldest) * bytes,
+      liveBytes: (this.#acknowledged - this.#oldest) * bytes,
     };
   }
 

@@ -25,6 +25,8 @@ export interface RecoveryOptions {
 /** By how much a provider's clock may differ from ours. */
 const clockSkewMs = 300_000;
 const importBatch = 2_000;
+/** Numbers are microseconds: as many as ten minutes have. */
+const skippedNumbers = 600_000_000;
 
 /**
  * Rebuilds a metadata store from what the providers hold (docs/recovery.md): the newest snapshot and the journal since, and
@@ -74,6 +76,7 @@ export async function recoverStore(
   if (chain === undefined && problems.length > 0)
     throw new Error(`no journal can be read:\n  ${problems.join('\n  ')}`);
   const end = await importChain(parts, reader, chain, onProgress, signal);
+  await skipNumbers(metadata, Math.max(end.next, ...roots.map(({ sequence }) => sequence)));
   const imported = await metadata.finishImport();
   for (const id of imported.missingStripes) problems.push(`stripe ${id} is referred to, and nothing is known of it`);
   if (chain !== undefined) await noteChain(metadata, chain);
@@ -126,6 +129,14 @@ async function importChain(
   }
   await importWaiting();
   return { next: sequence, outstanding: new Set(outstanding), removed };
+}
+
+/**
+ * The lost store drew numbers that no record tells of, such as those of writes that were never acknowledged, whose manifests may still lie about.
+ * Whatever the clock says now, those that are drawn from here on must be higher: two manifests of one number would be one too many.
+ */
+async function skipNumbers(metadata: MetadataStore, last: number): Promise<void> {
+  await metadata.importRecords([{ kind: 'setting', key: 'last-number', value: `${last + skippedNumbers}` }]);
 }
 
 /** The store goes on with the same chain: what it still lacks comes with the next batch. */

@@ -25,8 +25,9 @@ export type ReplayParts = ChainReadParts & { readonly metadata: MetadataStore };
 
 /** Manifests that are read at once. */
 const width = 8;
-/** Numbers that are looked up at once. */
+/** Numbers and stripes that are looked up at once, and entries that are applied. */
 const lookupBatch = 500;
+const applyBatch = 500;
 
 /**
  * Makes exist what was acknowledged after the last batch of the journal: objects and parts of which only the manifests of
@@ -64,9 +65,9 @@ export class ManifestReplay {
     const stripes = new Map<StripeId, Stripe>();
     const entries = await this.#proveStripes(groups, stripes, signal);
     entries.sort((a, b) => a.number - b.number);
-    for (const entry of entries) {
+    for (let start = 0; start < entries.length; start += applyBatch) {
       signal.throwIfAborted();
-      await this.#apply(entry, stripes);
+      await this.#applyAll(entries.slice(start, start + applyBatch), stripes);
     }
     return {
       manifests: this.#manifests,
@@ -120,20 +121,38 @@ export class ManifestReplay {
     return [...byNumber.values()];
   }
 
-  async #apply(entry: ManifestEntry, stripes: ReadonlyMap<StripeId, Stripe>): Promise<void> {
-    const { metadata } = this.#parts;
-    const bucket = await metadata.findBucket(entry.bucket);
-    if (bucket?.id !== entry.bucketId) {
+  /** The store runs verbs in the order in which they are called; called in one turn, they share a commit. */
+  async #applyAll(entries: readonly ManifestEntry[], stripes: ReadonlyMap<StripeId, Stripe>): Promise<void> {
+    const prepared = await Promise.all(entries.map((entry) => this.#prepare(entry, stripes)));
+    await Promise.all(
+      entries.map(async (entry, at) => {
+        const own = prepared[at];
+        if (own !== undefined) await this.#apply(entry, own);
+      }),
+    );
+  }
+
+  /** The stripes to be registered with an entry; undefined where it is not to be, or cannot be. */
+  async #prepare(entry: ManifestEntry, stripes: ReadonlyMap<StripeId, Stripe>): Promise<NewStripe[] | undefined> {
+    const bucket = await this.#parts.metadata.findBucket(entry.bucket);
+    if (bucket?.id !== entry.bucketId || (entry.kind === 'part' && !(await this.#isPartWanted(entry)))) {
       this.#refused += 1;
-      return;
+      return undefined;
     }
-    const own = await this.#gatherStripes(entry, stripes);
-    if (own === undefined) return;
+    return this.#gatherStripes(entry, stripes);
+  }
+
+  async #apply(entry: ManifestEntry, stripes: readonly NewStripe[]): Promise<void> {
+    const { metadata } = this.#parts;
+    const { bucket, key, number } = entry;
     try {
-      if (entry.kind === 'part') await this.#applyPart(entry, own);
-      else {
-        const { key, number, ownerId, modifiedAtMs, content, attributes, parts, condition } = entry;
-        const version = { bucket: bucket.name, key, number, ownerId, modifiedAtMs, content, attributes, stripes: own };
+      if (entry.kind === 'part') {
+        const { uploadId, part } = entry;
+        await metadata.putPart({ bucket, key, uploadId, number, part, stripes });
+        this.#partCount += 1;
+      } else {
+        const { ownerId, modifiedAtMs, content, attributes, parts, condition } = entry;
+        const version = { bucket, key, number, ownerId, modifiedAtMs, content, attributes, stripes };
         await metadata.putVersion({ ...version, ...(parts && { parts }), ...(condition && { condition }) });
         this.#versions += 1;
       }
@@ -146,15 +165,17 @@ export class ManifestReplay {
     }
   }
 
-  async #applyPart(entry: PartEntry, stripes: readonly NewStripe[]): Promise<void> {
-    const { metadata } = this.#parts;
-    const { bucket, key, uploadId, number, part } = entry;
-    const { parts } = await metadata.listParts(bucket, key, uploadId, part.partNumber - 1, 1);
-    const present = parts.find(({ partNumber }) => partNumber === part.partNumber);
-    // It was replaced, and the last batch tells of its successor.
-    if (present !== undefined && present.modifiedAtMs > part.modifiedAtMs) return;
-    await metadata.putPart({ bucket, key, uploadId, number, part, stripes });
-    this.#partCount += 1;
+  /** Not where its upload is gone, or where it was replaced and the last batch tells of its successor. */
+  async #isPartWanted({ bucket, key, uploadId, part }: PartEntry): Promise<boolean> {
+    const { partNumber, modifiedAtMs } = part;
+    try {
+      const { parts } = await this.#parts.metadata.listParts(bucket, key, uploadId, partNumber - 1, 1);
+      const present = parts.find((each) => each.partNumber === partNumber);
+      return present === undefined || present.modifiedAtMs <= modifiedAtMs;
+    } catch (error) {
+      if (isFailure(error, 'upload-missing')) return false;
+      throw error;
+    }
   }
 
   /** The stripes that are to be registered with an entry; undefined where it cannot be read without one that is missing. */

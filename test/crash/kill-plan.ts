@@ -16,7 +16,7 @@ const preload = fileURLToPath(new URL('kill-at-step.ts', import.meta.url));
 /** How often at least each step is struck, if there are kills enough: the first time that it is reached, and up to so manyth times. */
 const maxCounts = [1, 3, 6, 12];
 /** The share of the other kills that strike a server which is only just starting. */
-const earlyShare = 0.3;
+const earlyShare = 0.4;
 
 /**
  * As many kills as asked: every step at the first time that it is reached, and at later ones; then random moments. In an order

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { isFailure } from '../../core/failure.ts';
+import { readMetric } from '../engine/engine-harness.ts';
+import { pollUntil } from '../harness/poll-until.ts';
 import type { LiveEngine } from './recovery-harness.ts';
 import { createBucket, ownerId, put, RecoveryWorld, readEverything } from './recovery-harness.ts';
 
@@ -36,7 +38,10 @@ describe('the journal', () => {
     await createBucket(live, 'first');
     world.freeze();
     await assert.rejects(createBucket(live, 'second'), (error) => isFailure(error, 'too-few-writes'));
+    // A client that repeats the call is told that the bucket is its own, and that must be true in every sense.
+    await assert.rejects(createBucket(live, 'second'), (error) => isFailure(error, 'too-few-writes'));
     world.thaw();
+    await assert.rejects(createBucket(live, 'second'), (error) => isFailure(error, 'bucket-exists'));
     await createBucket(live, 'third');
     await world.lose(live);
     const { metadata } = await world.recover();
@@ -56,6 +61,57 @@ describe('the journal', () => {
     world.thaw();
     assert.equal((await live.upkeep.runOnce()).stripesForgotten, 1);
     await world.close();
+  });
+
+  it('writes a batch every interval by itself, so that a delete is safe soon after', async () => {
+    const world = new RecoveryWorld();
+    const live = await world.start(undefined, { journalIntervalMs: 10 });
+    live.journal.start();
+    await createBucket(live, 'first');
+    await put(live, 'first', 'a', 'bytes of a');
+    await live.engine.objects.delete({ bucket: 'first', key: 'a', ownerId, nowMs: world.clock.now() });
+    const deletedAtMs = world.clock.now();
+    await pollUntil('the delete is journaled', () => live.journal.coversUntilMs() > deletedAtMs);
+    world.freeze();
+    await live.journal.stop();
+    await world.lose(live);
+    world.thaw();
+    const { metadata } = await world.recover();
+    const { versions } = (await readEverything(await world.start(metadata))).first!;
+    assert.deepEqual(versions, []);
+  });
+
+  it('writes what is left when it is stopped', async () => {
+    const world = new RecoveryWorld();
+    const live = await world.start();
+    await createBucket(live, 'first');
+    await put(live, 'first', 'a', 'bytes of a');
+    await live.engine.objects.delete({ bucket: 'first', key: 'a', ownerId, nowMs: world.clock.now() });
+    await live.journal.stop();
+    await world.lose(live);
+    const { metadata } = await world.recover();
+    assert.deepEqual((await readEverything(await world.start(metadata))).first!.versions, []);
+  });
+
+  it('does not keep upkeep from making room where it cannot be written because the providers are full', async () => {
+    const world = new RecoveryWorld();
+    const live = await world.start();
+    await createBucket(live, 'first');
+    await put(live, 'first', 'a', 'bytes of a');
+    await live.journal.runOnce();
+    for (const { faults } of world.providers) {
+      faults.always('putShard', 'full');
+      faults.always('createShard', 'full');
+    }
+    await live.engine.objects.delete({ bucket: 'first', key: 'a', ownerId, nowMs: world.clock.now() });
+    assert.equal((await live.upkeep.runOnce()).stripesForgotten, 1);
+    assert.ok((await readMetric(live.metrics.journalBatches, { outcome: 'failed' })) > 0);
+    for (const { faults } of world.providers) faults.clear();
+    await live.journal.runOnce();
+    await world.lose(live);
+    const { metadata, report } = await world.recover();
+    assert.deepEqual(report.problems, []);
+    assert.deepEqual((await readEverything(await world.start(metadata))).first!.versions, []);
   });
 
   it('drops what a new snapshot replaces only once more than m providers point to it', async () => {

@@ -7,7 +7,7 @@ import { createPackageCodec } from '../../erasure/package-codec.ts';
 import { digestBlock, encodeShardFooter, encodeShardHeader, shardCid } from '../../erasure/shard-format.ts';
 import type { Provider } from '../../placement/providers/provider.ts';
 import { type CallWork, type ProviderCall, WrappedProvider } from '../../placement/providers/wrapped-provider.ts';
-import { createBucket, get, never, put, RecoveryWorld, readEverything } from './recovery-harness.ts';
+import { createBucket, get, never, ownerId, put, RecoveryWorld, readEverything } from './recovery-harness.ts';
 
 /** A provider that keeps a root of its own choosing. */
 class RootLiar extends WrappedProvider {
@@ -36,7 +36,7 @@ describe('recovery from providers of which up to m lie', () => {
     const oldRoot = await world.providers[0]!.readRoot();
     await put(live, 'first', 'a', 'bytes of a');
     await live.journal.runOnce();
-    await live.engine.objects.delete({ bucket: 'first', key: 'a', ownerId: 'a'.repeat(64), nowMs: world.clock.now() });
+    await live.engine.objects.delete({ bucket: 'first', key: 'a', ownerId, nowMs: world.clock.now() });
     await live.journal.runOnce({ isSnapshotDue: true });
     const before = await readEverything(live);
     await world.lose(live);
@@ -47,6 +47,29 @@ describe('recovery from providers of which up to m lie', () => {
     const { metadata, report } = await world.recover({ providers });
     assert.deepEqual(report.problems, []);
     assert.deepEqual(await readEverything(await world.start(metadata)), before);
+  });
+
+  it('believes the root of the recovered gateway, also where its clock is behind that of the lost one', async () => {
+    const world = new RecoveryWorld();
+    const live = await world.start();
+    await createBucket(live, 'first');
+    await put(live, 'first', 'a', 'bytes of a');
+    await live.journal.runOnce();
+    const lastNumber = live.metadata.drawNumber();
+    await world.lose(live);
+    world.clock.nowMs -= 3_600_000;
+    const [absent, ...present] = world.providers;
+    const { metadata } = await world.recover({ providers: present });
+    assert.ok(metadata.drawNumber() > lastNumber);
+    const next = await world.start(metadata);
+    absent!.faults.always('writeRoot', 'error');
+    await next.engine.objects.delete({ bucket: 'first', key: 'a', ownerId, nowMs: world.clock.now() });
+    await next.journal.runOnce();
+    const before = await readEverything(next);
+    await world.lose(next);
+    const again = await world.recover();
+    assert.deepEqual(again.report.problems, []);
+    assert.deepEqual(await readEverything(await world.start(again.metadata)), before);
   });
 
   it('rebuilds batches, chunks and manifests from parity', async () => {
