@@ -13,7 +13,7 @@ import {
 import { listTemporaryFiles } from '../harness/shard-files.ts';
 import { createSignedFetch } from '../harness/signed-fetch.ts';
 import { Client } from './client.ts';
-import { crashConfiguration } from './crash-configuration.ts';
+import { crashConfiguration, crashProviderIds } from './crash-configuration.ts';
 import { inspectData } from './inspect-data.ts';
 import { armProcess, type Kill } from './kill-plan.ts';
 import { Ledger } from './ledger.ts';
@@ -95,10 +95,12 @@ export class CrashLane {
   async #start(options: Partial<Parameters<typeof startGatewayProcess>[0]> = {}): Promise<GatewayProcess> {
     const beganAtMs = performance.now();
     const environment = { HOLDFAST_CONFIG: this.#configPath, ...options.environment };
-    const leftOver = this.#round === 0 ? [] : await listTemporaryFiles(this.#dataDir);
+    const leftOver = this.#round === 0 ? [] : await listTemporaryFiles(this.#dataDir, crashProviderIds);
     const gateway = await startGatewayProcess({ ...options, dataDir: this.#dataDir, environment });
     this.startsMs.push(Math.round(performance.now() - beganAtMs));
-    const stayed = (await listTemporaryFiles(this.#dataDir)).filter((path) => leftOver.includes(path));
+    const stayed = (await listTemporaryFiles(this.#dataDir, crashProviderIds)).filter((path) =>
+      leftOver.includes(path),
+    );
     assert.deepEqual(stayed, [], 'what was being written at the crash is still there');
     return gateway;
   }

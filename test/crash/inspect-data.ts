@@ -10,9 +10,10 @@ import { openSqliteStore } from '../../metadata/sqlite/sqlite-store.ts';
 import { Fleet } from '../../placement/fleet.ts';
 import { ProviderHealth } from '../../placement/provider-health.ts';
 import { openDirectoryProvider } from '../../placement/providers/directory-provider.ts';
-import { listTemporaryFiles, providerIds, providerPath } from '../harness/shard-files.ts';
+import { listTemporaryFiles, providerPath } from '../harness/shard-files.ts';
 import { auditStorage } from '../model/storage-audit.ts';
 import { plainBucket, versionedBucket } from './client.ts';
+import { crashProfile, crashProviderIds } from './crash-configuration.ts';
 
 const dayMs = 24 * 3_600_000;
 
@@ -21,25 +22,27 @@ const dayMs = 24 * 3_600_000;
  * what live objects and open uploads need.
  */
 export async function inspectData(dataDir: string): Promise<{ readonly stripes: number; readonly shards: number }> {
-  assert.deepEqual(await listTemporaryFiles(dataDir), []);
-  const clock = { now: () => Date.now() + 2 * dayMs };
+  assert.deepEqual(await listTemporaryFiles(dataDir, crashProviderIds), []);
+  let aheadMs = 2 * dayMs;
+  const clock = { now: () => Date.now() + aheadMs };
   const metadata = await openSqliteStore({ path: join(dataDir, 'metadata.sqlite'), clock, log: silentLog });
   try {
     const providers = await Promise.all(
-      providerIds.map((id) => openDirectoryProvider({ id: id as ProviderId, path: providerPath(dataDir, id) })),
+      crashProviderIds.map((id) => openDirectoryProvider({ id: id as ProviderId, path: providerPath(dataDir, id) })),
     );
     const health = new ProviderHealth({ clock, suspectMs: 0 });
     const { upkeep } = createEngine({
       metadata,
       fleet: new Fleet({ members: providers.map((provider) => ({ provider, weight: 1 })), health }),
       codec: await createPackageCodec(),
-      profiles: [{ name: 'STANDARD', k: 4, m: 2 }],
+      profiles: [{ name: 'STANDARD', ...crashProfile }],
       clock,
       log: silentLog,
       metrics: new Metrics(),
       masterKey: await readMasterKey(masterKeyPath(dataDir)),
     });
-    await upkeep.runOnce();
+    // What compaction frees is collected after a grace.
+    for (let isDone = false; !isDone; aheadMs += dayMs) isDone = (await upkeep.runOnce()).bytesCompacted === 0;
     return await auditStorage({ metadata, providers, buckets: [plainBucket, versionedBucket] });
   } finally {
     await metadata.close();

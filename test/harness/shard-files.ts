@@ -24,9 +24,9 @@ export async function listAllShardFiles(dataDir: string): Promise<string[]> {
   return (await Promise.all(providerIds.map((id) => listShardFiles(dataDir, id)))).flat();
 }
 
-/** Paths of what is being written at all providers. */
-export async function listTemporaryFiles(dataDir: string): Promise<string[]> {
-  return (await Promise.all(providerIds.map((id) => listFiles(join(providerPath(dataDir, id), 'tmp'))))).flat();
+/** Paths of what is being written at the providers. */
+export async function listTemporaryFiles(dataDir: string, ids: readonly string[] = providerIds): Promise<string[]> {
+  return (await Promise.all(ids.map((id) => listFiles(join(providerPath(dataDir, id), 'tmp'))))).flat();
 }
 
 async function listFiles(path: string): Promise<string[]> {

@@ -227,7 +227,7 @@ function testChanges(make: MakeStore): void {
         });
         let overwritten = 0;
         for (; !isRead; overwritten++) await store.putVersion(putRequest(keys[(overwritten * 7) % keys.length]!));
-        assert.ok(overwritten > 1);
+        assert.ok(overwritten > 0);
         const versions = (await reading).records.filter(({ kind, value }) => kind === 'version' && value !== null);
         // An overwrite takes one row away and adds one: at any moment there is one for each key.
         assert.deepEqual(versions.map(({ value }) => (value as { key: string }).key).sort(), keys.sort());

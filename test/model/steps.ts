@@ -179,7 +179,7 @@ export const anyWorld: fc.Arbitrary<WorldSetting> = fc
 const anySteps = fc
   .tuple(
     fc.array(anyPut.arbitrary, { minLength: 1, maxLength: 3 }),
-    fc.array(anyStep, { minLength: 10, maxLength: 40, size: 'max' }),
+    fc.array(anyStep, { minLength: 10, maxLength: 30, size: 'max' }),
   )
   .map(([puts, steps]): Step[] => [...puts, ...steps]);
 
