@@ -1,6 +1,7 @@
 import { describe } from 'node:test';
 import { testBuckets } from './bucket-conformance.ts';
 import { testListings } from './listing-conformance.ts';
+import { testLookingAgain } from './look-again-conformance.ts';
 import type { MakeStore } from './metadata-fixtures.ts';
 import { testAgainstModel } from './model-conformance.ts';
 import { testMoves } from './move-conformance.ts';
@@ -18,6 +19,7 @@ export function testMetadataStore(name: string, make: MakeStore, { modelRuns }: 
   describe(`metadata store: ${name}`, () => {
     testBuckets(make);
     testVersions(make);
+    testLookingAgain(make);
     testListings(make);
     testUploads(make);
     testStripes(make);
