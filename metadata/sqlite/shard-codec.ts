@@ -1,4 +1,5 @@
-import type { PlacedShard, ProviderId, ShardCid } from '../../core/model.ts';
+import { cidOfDigest, cidDigestBytes as digestBytes, digestOfCid } from '../../core/cid-digest.ts';
+import type { PlacedShard, ProviderId } from '../../core/model.ts';
 import type { NameTable } from './name-table.ts';
 import { maxVarintBytes, readVarint, writeVarint } from './varint.ts';
 
@@ -10,62 +11,7 @@ import { maxVarintBytes, readVarint, writeVarint } from './varint.ts';
  *   32 bytes   sha2-256 digest of the CID
  */
 
-const digestBytes = 32;
 const maxShardBytes = 1 + maxVarintBytes + digestBytes;
-/** CIDv1, codec raw, multihash sha2-256 of 32 bytes: https://github.com/multiformats/cid#cidv1 */
-const cidPrefix = [0x01, 0x55, 0x12, 0x20] as const;
-const cidBytes = cidPrefix.length + digestBytes;
-/** Multibase `b` and RFC 4648 base32 in lower case without padding. */
-const cidChars = 1 + Math.ceil((cidBytes * 8) / 5);
-const alphabet = 'abcdefghijklmnopqrstuvwxyz234567';
-/** Ten bits at a time: two characters. */
-const charPairs = Array.from({ length: 1024 }, (_, bits) => alphabet[bits >> 5]! + alphabet[bits & 31]!);
-const charValues = new Int8Array(128).fill(-1);
-for (let value = 0; value < alphabet.length; value++) charValues[alphabet.charCodeAt(value)] = value;
-
-/** The 32 bytes that a shard's CID holds; undefined when it is none of ours. */
-export function digestOfCid(cid: string): Buffer | undefined {
-  if (cid.length !== cidChars || cid[0] !== 'b') return undefined;
-  const bytes = Buffer.allocUnsafe(cidBytes);
-  let bits = 0;
-  let bitCount = 0;
-  let at = 0;
-  for (let i = 1; i < cidChars; i++) {
-    const code = cid.charCodeAt(i);
-    const value = code < 128 ? charValues[code]! : -1;
-    if (value < 0) return undefined;
-    bits = ((bits << 5) | value) & 0x1fff;
-    bitCount += 5;
-    if (bitCount >= 8) {
-      bitCount -= 8;
-      bytes[at++] = bits >> bitCount;
-    }
-  }
-  // Bits past the last byte are padding, and zero in the one valid spelling.
-  if ((bits & ((1 << bitCount) - 1)) !== 0) return undefined;
-  for (let i = 0; i < cidPrefix.length; i++) if (bytes[i] !== cidPrefix[i]) return undefined;
-  return bytes.subarray(cidPrefix.length);
-}
-
-/** The CID that holds the 32 bytes at `start`. */
-export function cidOfDigest(bytes: Uint8Array, start = 0): ShardCid {
-  let cid = 'b';
-  let bits = 0;
-  let bitCount = 0;
-  for (let i = 0; i < cidBytes; i++) {
-    const byte = i < cidPrefix.length ? cidPrefix[i]! : bytes[start + i - cidPrefix.length]!;
-    bits = ((bits & 0x3ff) << 8) | byte;
-    bitCount += 8;
-    if (bitCount >= 10) {
-      bitCount -= 10;
-      cid += charPairs[(bits >> bitCount) & 0x3ff]!;
-    }
-  }
-  // 288 bits leave eight: one full character and one of three bits with two of padding.
-  cid += charPairs[(bits << (10 - bitCount)) & 0x3ff]!;
-  return cid as ShardCid;
-}
-
 /** What the index of CIDs is keyed by: the first six bytes of a digest as a number. */
 export function headOfDigest(digest: Buffer, start = 0): number {
   return digest.readUIntBE(start, 6);

@@ -1,4 +1,5 @@
 import type { Database, Statement } from 'better-sqlite3';
+import { digestOfCid } from '../../core/cid-digest.ts';
 import type { Clock } from '../../core/clock.ts';
 import { Failure } from '../../core/failure.ts';
 import type { PlacedShard, ShardCid, Stripe, StripeId } from '../../core/model.ts';
@@ -6,7 +7,7 @@ import type { NewStripe, SparseStripe } from '../metadata-store.ts';
 import type { ChangeLog } from './change-log.ts';
 import type { NameTable } from './name-table.ts';
 import { isSparseStripe, systemProfileNumber, wasteOfStripe } from './schema.ts';
-import { decodeShards, digestOfCid, encodeShards, headOfDigest, headsOfShards } from './shard-codec.ts';
+import { decodeShards, encodeShards, headOfDigest, headsOfShards } from './shard-codec.ts';
 import { type StripeBytes, stripeBytesOfBlob } from './span-codec.ts';
 import { encodeStripeId } from './stripe-id.ts';
 import type { StripeReferences } from './stripe-references.ts';

@@ -1,6 +1,7 @@
 import { access } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { digestOfCid } from '../../core/cid-digest.ts';
 import type { Clock } from '../../core/clock.ts';
 import { Failure, isFailure } from '../../core/failure.ts';
 import type { ProviderId, ShardCid } from '../../core/model.ts';
@@ -17,7 +18,6 @@ import {
   type ShardStat,
   type ShardWriter,
 } from './provider.ts';
-import { digestOfCid } from './segments/cid-digest.ts';
 import { openSegmentStore } from './segments/open-segments.ts';
 import type { SegmentKey, SegmentStore } from './segments/segment-store.ts';
 import { ShardFiles } from './shard-files.ts';

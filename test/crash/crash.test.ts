@@ -4,7 +4,7 @@ import { runCrashes } from './crash-run.ts';
 
 const kills = 200;
 
-describe('a gateway that is killed under load', { timeout: 235_000 }, () => {
+describe('a gateway that is killed under load', { timeout: 580_000 }, () => {
   it('comes back with all that it acknowledged, and nothing torn, wherever it died', async (test) => {
     const seed = Date.now() & 0xffff;
     test.diagnostic(`seed ${seed}`);

@@ -6,16 +6,11 @@ import fc from 'fast-check';
 import { CID } from 'multiformats/cid';
 import * as raw from 'multiformats/codecs/raw';
 import * as digest from 'multiformats/hashes/digest';
+import { cidOfDigest, digestOfCid } from '../../core/cid-digest.ts';
 import type { PlacedShard, ProviderId, SealedSpan, StripeId } from '../../core/model.ts';
 import { NameTable } from '../../metadata/sqlite/name-table.ts';
 import { migrate } from '../../metadata/sqlite/schema.ts';
-import {
-  cidOfDigest,
-  decodeShards,
-  digestOfCid,
-  encodeShards,
-  headsOfShards,
-} from '../../metadata/sqlite/shard-codec.ts';
+import { decodeShards, encodeShards, headsOfShards } from '../../metadata/sqlite/shard-codec.ts';
 import { decodeSpans, encodeSpans, stripeBytesOf, stripeBytesOfBlob } from '../../metadata/sqlite/span-codec.ts';
 import { encodeStripeId } from '../../metadata/sqlite/stripe-id.ts';
 import { makeVersionId, numberOfVersionId } from '../../metadata/sqlite/version-id.ts';

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readdir, rename, rm, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { cidOfDigest } from '../../../core/cid-digest.ts';
 import { type Clock, systemClock } from '../../../core/clock.ts';
 import type { ProviderId } from '../../../core/model.ts';
 import {
@@ -13,7 +14,6 @@ import {
   syncFolder,
   truncateFile,
 } from '../durable-files.ts';
-import { cidOfDigest } from './cid-digest.ts';
 import { IndexCheckpoint } from './index-checkpoint.ts';
 import { IndexDatabase, type IndexPosition, isIndexDamage } from './index-database.ts';
 import { type ScannedRecord, scanSegment } from './scan-segment.ts';

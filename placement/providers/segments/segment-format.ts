@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib';
-import { cidDigestBytes } from './cid-digest.ts';
+import { cidDigestBytes } from '../../../core/cid-digest.ts';
 
 /**
  * The bytes of a segment file: a header, then records one after the other. docs/segment-format.md has the byte-offset

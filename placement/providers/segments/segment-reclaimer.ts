@@ -1,9 +1,9 @@
 import { unlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { cidDigestBytes, cidOfDigest } from '../../../core/cid-digest.ts';
 import { markDurableStep } from '../../../core/durable-steps.ts';
 import type { ShardCid } from '../../../core/model.ts';
 import { hasErrorCode, readFully, readUpTo, sizeOfFile, syncFolder } from '../durable-files.ts';
-import { cidDigestBytes, cidOfDigest } from './cid-digest.ts';
 import { type ScannedRecord, scanSegment } from './scan-segment.ts';
 import type { SegmentFiles } from './segment-files.ts';
 import {

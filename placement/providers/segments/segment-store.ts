@@ -1,9 +1,9 @@
+import { cidOfDigest } from '../../../core/cid-digest.ts';
 import type { Clock } from '../../../core/clock.ts';
 import { Failure } from '../../../core/failure.ts';
 import type { ProviderId, ShardCid } from '../../../core/model.ts';
 import { hasErrorCode, readFully } from '../durable-files.ts';
 import type { ShardPage, ShardStat } from '../provider.ts';
-import { cidOfDigest } from './cid-digest.ts';
 import type { SegmentFiles } from './segment-files.ts';
 import { isSamePlace, recordHeaderBytes } from './segment-format.ts';
 import type { SegmentIndex } from './segment-index.ts';

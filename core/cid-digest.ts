@@ -1,7 +1,8 @@
-import type { ShardCid } from '../../../core/model.ts';
+import type { ShardCid } from './model.ts';
 
 /**
- * Between a shard's name and the 32 bytes in it that tell shards apart. Segments keep only these.
+ * Between a shard's name and the 32 bytes in it that tell shards apart. What is kept by the million
+ * keeps only these.
  *
  * A name is `b` and the base32 (RFC 4648, lower case, no padding) of 36 bytes: version 1, codec `raw`, hash `sha2-256`,
  * its length, and the digest. https://github.com/multiformats/cid
@@ -12,6 +13,8 @@ const prefix = Uint8Array.of(1, 0x55, 0x12, cidDigestBytes);
 const cidBytes = prefix.length + cidDigestBytes;
 const cidCharacters = 1 + Math.ceil((cidBytes * 8) / 5);
 const alphabet = 'abcdefghijklmnopqrstuvwxyz234567';
+/** Ten bits at a time: two characters. */
+const charPairs = Array.from({ length: 1024 }, (_, bits) => alphabet[bits >> 5]! + alphabet[bits & 31]!);
 const notADigit = 0xff;
 const digits = new Uint8Array(128).fill(notADigit);
 for (const [value, character] of [...alphabet].entries()) {
@@ -46,18 +49,21 @@ export function digestOfCid(cid: string): Buffer | undefined {
   return leftover === 0 ? digest : undefined;
 }
 
-/** The name that `digestOfCid` takes apart. */
-export function cidOfDigest(digest: Uint8Array): ShardCid {
-  const bytes = new Uint8Array(cidBytes);
-  bytes.set(prefix);
-  bytes.set(digest, prefix.length);
-  let name = 'b';
+/** The name with the 32 bytes at `start`, which `digestOfCid` takes apart. */
+export function cidOfDigest(bytes: Uint8Array, start = 0): ShardCid {
+  let cid = 'b';
   let bits = 0;
   let bitCount = 0;
-  for (const byte of bytes) {
-    bits = ((bits << 8) | byte) & 0xfff;
+  for (let i = 0; i < cidBytes; i++) {
+    const byte = i < prefix.length ? prefix[i]! : bytes[start + i - prefix.length]!;
+    bits = ((bits & 0x3ff) << 8) | byte;
     bitCount += 8;
-    for (; bitCount >= 5; bitCount -= 5) name += alphabet[(bits >>> (bitCount - 5)) & 31];
+    if (bitCount >= 10) {
+      bitCount -= 10;
+      cid += charPairs[(bits >> bitCount) & 0x3ff]!;
+    }
   }
-  return (name + alphabet[(bits << (5 - bitCount)) & 31]) as ShardCid;
+  // 288 bits leave eight: one full character and one of three bits with two of padding.
+  cid += charPairs[(bits << (10 - bitCount)) & 0x3ff]!;
+  return cid as ShardCid;
 }

@@ -3,8 +3,8 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { base32 } from 'multiformats/bases/base32';
 import { CID } from 'multiformats/cid';
-import { cidOfDigest, digestOfCid } from '../../placement/providers/segments/cid-digest.ts';
-import { nameOf } from './provider-conformance.ts';
+import { cidOfDigest, digestOfCid } from '../../core/cid-digest.ts';
+import { nameOf } from '../placement/provider-conformance.ts';
 
 describe('the digest in a shard’s name', () => {
   it('is the one that multiformats finds, and makes the same name again', () => {
