@@ -175,7 +175,6 @@ function findRepeats(names: readonly string[], what: string): string[] {
 }
 
 export type Config = z.output<typeof schema>;
-export type Limits = Config['limits'];
 export type ListenAddress = Config['listen'];
 
 type Environment = Readonly<Record<string, string | undefined>>;

@@ -177,14 +177,10 @@ export async function writePack(
   const { extents, blockBytes, manifest } = planPack(masterKey, id, blocks);
   const controller = new AbortController();
   const row = await packRows.lease({ k: profile.k, m: profile.m, blockBytes }, controller.signal);
-  const writer = new StripeWriter({
+  const writer = new StripeWriter(parts, {
     id,
     profile,
     blockBytes,
-    fleet: parts.fleet,
-    codec: parts.codec,
-    suspectWaitMs: parts.limits.suspectWaitMs,
-    onFailure: parts.noteProviderFailure,
     signal: controller.signal,
   });
   try {

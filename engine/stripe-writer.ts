@@ -4,10 +4,12 @@ import type { ErasureCodec } from '../erasure/erasure-codec.ts';
 import { type StripeGeometry, storedBlockBytes, storedShardCount } from '../erasure/geometry.ts';
 import { shardBytes } from '../erasure/shard-format.ts';
 import type { NewStripe } from '../metadata/metadata-store.ts';
-import type { Fleet } from '../placement/fleet.ts';
-import type { Provider } from '../placement/providers/provider.ts';
+import type { EngineParts } from './engine-parts.ts';
 import type { Row } from './row-pool.ts';
 import { type LaneSetting, ShardLane } from './shard-lane.ts';
+
+/** What the engine has that every stripe is written with. */
+type StripeWriterParts = Pick<EngineParts, 'fleet' | 'codec' | 'limits' | 'noteProviderFailure'>;
 
 /**
  * Writes one stripe: codes row after row and sends its blocks to k+m providers, never two shards to one. Calls come one
@@ -25,31 +27,29 @@ export class StripeWriter {
   #dataBytes = 0;
   #manifestBytes = 0;
 
-  constructor(parts: {
-    id: StripeId;
-    profile: Profile;
-    blockBytes: number;
-    fleet: Fleet;
-    codec: ErasureCodec;
-    suspectWaitMs: number;
-    onFailure: (provider: Provider, error: unknown) => void;
-    signal: AbortSignal;
-  }) {
-    const { fleet, onFailure } = parts;
-    this.id = parts.id;
-    this.#profile = parts.profile;
-    this.#blockBytes = parts.blockBytes;
-    this.#codec = parts.codec;
-    const providers = fleet.rankForWrite(parts.id).values();
+  constructor(
+    { fleet, codec, limits, noteProviderFailure }: StripeWriterParts,
+    stripe: {
+      readonly id: StripeId;
+      readonly profile: Profile;
+      readonly blockBytes: number;
+      readonly signal: AbortSignal;
+    },
+  ) {
+    this.id = stripe.id;
+    this.#profile = stripe.profile;
+    this.#blockBytes = stripe.blockBytes;
+    this.#codec = codec;
+    const providers = fleet.rankForWrite(stripe.id).values();
     this.#setting = {
       takeProvider: () => providers.next().value,
       isSuspect: (provider) => fleet.isSuspect(provider.id),
       noteFailure: (provider, error) => {
         this.#failures.push(error);
-        onFailure(provider, error);
+        noteProviderFailure(provider, error);
       },
-      suspectWaitMs: parts.suspectWaitMs,
-      signal: parts.signal,
+      suspectWaitMs: limits.suspectWaitMs,
+      signal: stripe.signal,
     };
   }
 

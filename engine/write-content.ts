@@ -208,16 +208,11 @@ class ContentWriter {
   }
 
   #openStripe(): OpenStripe {
-    const { fleet, codec, limits, clock, noteProviderFailure } = this.#parts;
     const plan = planStripe(this.#profile, { sizeBytes: this.#storedBytes, writtenBytes: this.#sentBytes });
-    const writer = new StripeWriter({
-      id: createStripeId(clock.now()),
+    const writer = new StripeWriter(this.#parts, {
+      id: createStripeId(this.#parts.clock.now()),
       profile: this.#profile,
       blockBytes: plan.blockBytes,
-      fleet,
-      codec,
-      suspectWaitMs: limits.suspectWaitMs,
-      onFailure: noteProviderFailure,
       signal: this.#signal,
     });
     return { writer, plan };

@@ -67,14 +67,10 @@ async function writeSystemObject(
   const entry = describeEntry(name, number, clock.now(), content.length, span);
   const manifest = sealManifest(masterKey, id, encodeManifest([entry]));
   const blockBytes = planBlockBytes(profile, sealed.length + manifest.length);
-  const writer = new StripeWriter({
+  const writer = new StripeWriter(parts, {
     id,
     profile,
     blockBytes,
-    fleet: parts.fleet,
-    codec: parts.codec,
-    suspectWaitMs: parts.limits.suspectWaitMs,
-    onFailure: parts.noteProviderFailure,
     signal,
   });
   try {
