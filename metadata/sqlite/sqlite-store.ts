@@ -5,6 +5,8 @@ import type {
   Bucket,
   ObjectVersion,
   PlacedShard,
+  ProviderId,
+  ProviderRecord,
   ShardCid,
   Stripe,
   StripeId,
@@ -13,6 +15,7 @@ import type {
   VersionId,
   VersioningState,
 } from '../../core/model.ts';
+import type { Placement } from '../fleet-store.ts';
 import type {
   BucketPage,
   BucketQuery,
@@ -259,9 +262,41 @@ class SqliteStore implements MetadataStore {
     return this.#stripes.listDegraded(limit);
   }
 
-  async knownShards(cids: readonly ShardCid[]): Promise<Set<ShardCid>> {
+  async knownShards(cids: readonly ShardCid[], _holder?: ProviderId): Promise<Set<ShardCid>> {
     if (this.#queue.flushing) await this.#queue.flushing;
     return this.#stripes.knownShards(cids);
+  }
+
+  async listProviders(): Promise<ProviderRecord[]> {
+    return [];
+  }
+
+  async putProvider(_record: ProviderRecord): Promise<void> {
+    throw new Error('not yet');
+  }
+
+  async forgetProvider(_id: ProviderId): Promise<void> {
+    throw new Error('not yet');
+  }
+
+  async listPlacements(): Promise<Placement[]> {
+    throw new Error('not yet');
+  }
+
+  async listPlacedStripes(_placementId: number, _after: StripeId | undefined, _limit: number): Promise<Stripe[]> {
+    throw new Error('not yet');
+  }
+
+  async listStripes(_after: StripeId | undefined, _limit: number): Promise<Stripe[]> {
+    throw new Error('not yet');
+  }
+
+  async loseShard(_stripeId: StripeId, _shard: PlacedShard): Promise<void> {
+    throw new Error('not yet');
+  }
+
+  async findOldestDegradedMs(): Promise<number | undefined> {
+    throw new Error('not yet');
   }
 
   async listFreedStripes(beforeMs: number, limit: number): Promise<Stripe[]> {
