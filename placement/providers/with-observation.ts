@@ -16,20 +16,18 @@ export function withObservation(provider: Provider, parts: { metrics: Metrics; h
   return new ObservedProvider(provider, parts);
 }
 
-type Outcomes = ReturnType<Metrics['providerCalls']['labels']>;
-
 /** The metrics of one call, looked up once: finding them by label costs more than counting. */
 interface CallMetrics {
-  readonly ok: Outcomes;
-  readonly seconds: ReturnType<Metrics['providerSeconds']['labels']>;
+  readonly ok: { value: number };
+  readonly seconds: ReturnType<Metrics['providerSeconds']['series']>;
 }
 
 class ObservedProvider extends WrappedProvider {
   readonly #metrics: Metrics;
   readonly #health: ProviderHealth;
   readonly #callMetrics: Readonly<Record<ProviderCall, CallMetrics>>;
-  readonly #bytesIn: ReturnType<Metrics['providerBytes']['labels']>;
-  readonly #bytesOut: ReturnType<Metrics['providerBytes']['labels']>;
+  readonly #bytesIn: { value: number };
+  readonly #bytesOut: { value: number };
 
   constructor(inner: Provider, { metrics, health }: { metrics: Metrics; health: ProviderHealth }) {
     super(inner);
@@ -39,13 +37,13 @@ class ObservedProvider extends WrappedProvider {
       providerCalls.map((call) => [
         call,
         {
-          ok: metrics.providerCalls.labels(this.id, call, 'ok'),
-          seconds: metrics.providerSeconds.labels(this.id, call),
+          ok: metrics.providerCalls.series({ provider: this.id, call, outcome: 'ok' }),
+          seconds: metrics.providerSeconds.series({ provider: this.id, call }),
         },
       ]),
-    ) as Record<ProviderCall, CallMetrics>;
-    this.#bytesIn = metrics.providerBytes.labels(this.id, 'in');
-    this.#bytesOut = metrics.providerBytes.labels(this.id, 'out');
+    ) as unknown as Record<ProviderCall, CallMetrics>;
+    this.#bytesIn = metrics.providerBytes.series({ provider: this.id, direction: 'in' });
+    this.#bytesOut = metrics.providerBytes.series({ provider: this.id, direction: 'out' });
   }
 
   protected override async run<T>(call: ProviderCall, signal: AbortSignal | undefined, work: CallWork<T>): Promise<T> {
@@ -54,7 +52,7 @@ class ObservedProvider extends WrappedProvider {
     const startedAtMs = performance.now();
     try {
       const result = await work(signal);
-      ok.inc();
+      ok.value++;
       this.#health.recordSuccess(this.id, healthMark);
       return result;
     } catch (error) {
@@ -67,7 +65,7 @@ class ObservedProvider extends WrappedProvider {
 
   override async putShard(cid: ShardCid, buffers: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
     await super.putShard(cid, buffers, signal);
-    for (const buffer of buffers) this.#bytesOut.inc(buffer.length);
+    for (const buffer of buffers) this.#bytesOut.value += buffer.length;
   }
 
   override async createShard(signal?: AbortSignal): Promise<ShardWriter> {
@@ -75,7 +73,7 @@ class ObservedProvider extends WrappedProvider {
     return {
       append: async (buffers) => {
         await writer.append(buffers);
-        for (const buffer of buffers) this.#bytesOut.inc(buffer.length);
+        for (const buffer of buffers) this.#bytesOut.value += buffer.length;
       },
       commit: (cid) => writer.commit(cid),
       abort: () => writer.abort(),
@@ -84,13 +82,13 @@ class ObservedProvider extends WrappedProvider {
 
   override async readShard(cid: ShardCid, offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {
     const bytes = await super.readShard(cid, offset, length, signal);
-    this.#bytesIn.inc(bytes.length);
+    this.#bytesIn.value += bytes.length;
     return bytes;
   }
 
   #recordError(call: ProviderCall, signal: AbortSignal | undefined, error: unknown): void {
     const outcome = signal?.aborted ? 'aborted' : isFailure(error) ? error.kind : 'error';
-    this.#metrics.providerCalls.labels(this.id, call, outcome).inc();
+    this.#metrics.providerCalls.inc({ provider: this.id, call, outcome });
     if (outcome === 'aborted') return;
     if (outcome === 'shard-missing' || outcome === 'provider-full') return;
     this.#health.recordFailure(this.id);
