@@ -48,7 +48,7 @@ export async function readPiece(
       blocks.noteLate(place.shard, length, elapsedMs);
       const mayHedge = lateMs >= limits.hedgeMs || !blocks.hedges.isSpent;
       metrics.blocksLate.inc(mayHedge ? hedged : waited);
-      if (!mayHedge) bytes = await beforeLate(reading, limits.hedgeMs - elapsedMs);
+      if (!mayHedge) bytes = await beforeLate(reading, Math.max(limits.hedgeMs - elapsedMs, 0));
     }
     if (bytes !== undefined) return { bytes, isRebuilt: false };
     return await outrun(parts, request, reading, scope);
