@@ -199,13 +199,15 @@ export class ProviderVitals {
   }
 
   /** Says that a call begins. Returns whether it is a trial, which `endTrial` must end. */
-  begin(kind: CallKind | undefined, isProbe = false): boolean {
-    const isTrial =
-      this.#breaker.state === 'half-open' ||
-      (isProbe && this.#breaker.state === 'open') ||
-      (kind !== undefined && this.#paces[kind].isOnTrial);
-    if (isTrial) this.#breaker.beginTrial();
+  begin(kind: CallKind | undefined): boolean {
+    const isTrial = this.#breaker.state === 'half-open' || (kind !== undefined && this.#paces[kind].isOnTrial);
+    if (isTrial) this.beginTrial();
     return isTrial;
+  }
+
+  /** Until `endTrial`, nobody else is to try the provider while it is down or slow. */
+  beginTrial(): void {
+    this.#breaker.beginTrial();
   }
 
   endTrial(): void {
