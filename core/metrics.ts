@@ -51,6 +51,22 @@ export class Metrics {
     buckets: seconds,
     registers: this.#registers,
   });
+  /** Set when the metrics are read, by whoever knows; see `observeFleet`. */
+  readonly providerBreaker: Gauge<'provider'> = new Gauge({
+    name: 'holdfast_provider_breaker',
+    help: 'Circuit breaker of each provider: 0 closed, 1 half-open, 2 open',
+    labelNames: ['provider'] as const,
+    registers: this.#registers,
+    collect: () => this.observeFleet(),
+  });
+  readonly providerLatency = new Gauge({
+    name: 'holdfast_provider_latency_p95_seconds',
+    help: 'What 95 of 100 of the last calls took at most, by provider and kind: read-small (up to 64 KiB), read-large or write',
+    labelNames: ['provider', 'kind'] as const,
+    registers: this.#registers,
+  });
+  /** Fills the gauges of what is known of each provider; whoever puts the parts together gives one that does. */
+  observeFleet: () => void = () => {};
   readonly providerBytes = new Counter({
     name: 'holdfast_provider_bytes_total',
     help: 'Bytes written to (out) and read from (in) providers',
@@ -60,6 +76,12 @@ export class Metrics {
   readonly blocksRead = new Counter({
     name: 'holdfast_blocks_read_total',
     help: 'Blocks asked of providers for reads, by outcome: verified, or the kind of failure',
+    labelNames: ['outcome'] as const,
+    registers: this.#registers,
+  });
+  readonly blocksLate = new Counter({
+    name: 'holdfast_blocks_late_total',
+    help: 'Blocks that came later than the provider does as a rule, by outcome: hedged (others were asked) or waited (the budget for hedges was spent)',
     labelNames: ['outcome'] as const,
     registers: this.#registers,
   });
