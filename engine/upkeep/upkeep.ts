@@ -1,7 +1,8 @@
 import { isFailure } from '../../core/failure.ts';
 import type { PlacedShard, Stripe } from '../../core/model.ts';
 import type { EngineParts } from '../engine-parts.ts';
-import { Collector } from './collect.ts';
+import { FreedCollector } from './collect-freed.ts';
+import { OrphanCollector } from './collect-orphans.ts';
 import { Compactor } from './compact.ts';
 import { Repairer } from './repair.ts';
 import { TaskRunner } from './task-runner.ts';
@@ -28,7 +29,8 @@ export interface UpkeepReport {
  */
 export class Upkeep {
   readonly #parts: EngineParts;
-  readonly #collector: Collector;
+  readonly #freed: FreedCollector;
+  readonly #orphans: OrphanCollector;
   readonly #repairer: Repairer;
   readonly #compactor: Compactor;
   readonly #runner: TaskRunner;
@@ -36,13 +38,15 @@ export class Upkeep {
   /** How many stripes stayed in the last pass over freed ones, and how often in a row nothing else happened. */
   #freedStayed = 0;
   #freedBackoff = 1;
-  #repairBackoff = 1;
+  /** Whether repair has just found that nothing can be done. */
+  #isRepairStuck = false;
 
   /** @param tasks further ones, to run beside its own */
   constructor(parts: EngineParts, tasks: readonly UpkeepTask[] = []) {
     const { upkeepIntervalMs, orphanIntervalMs, compactBytesPerS } = parts.limits;
     this.#parts = parts;
-    this.#collector = new Collector(parts);
+    this.#freed = new FreedCollector(parts);
+    this.#orphans = new OrphanCollector(parts);
     this.#repairer = new Repairer(parts);
     this.#compactor = new Compactor(parts);
     this.#compactThrottle = new Throttle({
@@ -61,6 +65,7 @@ export class Upkeep {
       task('compact stripes', upkeepIntervalMs, (signal) => this.#compact(signal)),
       task('reclaim space', upkeepIntervalMs, (signal) => this.#reclaim(signal)),
       task('collect orphans', orphanIntervalMs, (signal) => this.#collectOrphans(signal)),
+      task('watch the fleet', upkeepIntervalMs, () => this.#watchFleet()),
       task('forget completions', completionIntervalMs, () => this.#forgetCompletions()),
       task('count usage', 0, () => this.#countUsage()),
     ];
@@ -74,12 +79,14 @@ export class Upkeep {
 
   /** Says that a stripe lacks shards. Repair begins at once, unless it has just found that nothing can be done. */
   kick(): void {
-    if (this.#repairBackoff === 1) this.#runner.kick('repair');
+    if (this.#isRepairStuck) return;
+    this.#repairer.hurry();
+    this.#runner.kick('repair');
   }
 
   /** Says that a shard was found to be gone or wrong beyond doubt. */
   noteDamage(stripe: Stripe, shard: PlacedShard): void {
-    if (this.#repairer.noteDamage(stripe, shard)) this.kick();
+    if (this.#repairer.noteDamage(stripe, shard)) this.#runner.kick('repair');
   }
 
   /** Does all that can be done now, once and as fast as it can: for tests and for operators. */
@@ -90,9 +97,7 @@ export class Upkeep {
     const bytesCompacted = await runner.exclusively('compact stripes', () => this.#compactAll(signal));
     await this.#flushJournal();
     const stripesForgotten = await runner.exclusively('collect freed stripes', () => this.#collectAllFreed(signal));
-    await runner.exclusively('collect orphans', async () => {
-      while (!(await this.#collector.collectOrphans(signal))) signal.throwIfAborted();
-    });
+    await runner.exclusively('collect orphans', () => this.#orphans.collectAll(signal));
     await runner.exclusively('reclaim space', async () => {
       while (await this.#reclaimPieces(signal));
     });
@@ -107,9 +112,9 @@ export class Upkeep {
   }
 
   async #repairAll(signal: AbortSignal): Promise<number> {
-    let shards = await this.#repairer.repairDamages(signal);
+    let shards = 0;
     for (let isCut = true; isCut; ) {
-      const pass = await this.#repairer.repairDegraded(signal);
+      const pass = await this.#repairer.repairRound(false, signal);
       shards += pass.repaired;
       isCut = pass.isCut;
     }
@@ -128,7 +133,7 @@ export class Upkeep {
   async #collectAllFreed(signal: AbortSignal): Promise<number> {
     let stripes = 0;
     for (let isCut = true, stayed = 0; isCut; ) {
-      const pass = await this.#collector.collectFreed(stayed, signal);
+      const pass = await this.#freed.collect(stayed, signal);
       stripes += pass.forgotten;
       isCut = pass.isCut;
       stayed = pass.stayed;
@@ -143,14 +148,13 @@ export class Upkeep {
   }
 
   async #repair(signal: AbortSignal): Promise<number> {
-    await this.#repairer.repairDamages(signal);
-    const { repaired, waiting, isCut } = await this.#repairer.repairDegraded(signal);
-    this.#repairBackoff = repaired === 0 && waiting > 0 ? Math.min(this.#repairBackoff * 2, maxBackoff) : 1;
-    return isCut ? 0 : this.#parts.limits.upkeepIntervalMs * this.#repairBackoff;
+    const { repaired, failed, isCut } = await this.#repairer.repairRound(true, signal);
+    this.#isRepairStuck = repaired === 0 && failed > 0;
+    return isCut ? 0 : this.#parts.limits.upkeepIntervalMs;
   }
 
   async #collectFreed(signal: AbortSignal): Promise<number> {
-    const { forgotten, stayed, isCut } = await this.#collector.collectFreed(this.#freedStayed, signal);
+    const { forgotten, stayed, isCut } = await this.#freed.collect(this.#freedStayed, signal);
     this.#freedStayed = Math.min(stayed, maxFreedStayed);
     this.#freedBackoff = forgotten === 0 && stayed > 0 ? Math.min(this.#freedBackoff * 2, maxBackoff) : 1;
     return isCut && forgotten > 0 ? 0 : this.#parts.limits.upkeepIntervalMs * this.#freedBackoff;
@@ -196,11 +200,19 @@ export class Upkeep {
     return isMore;
   }
 
+  /** A provider that is back has orphans, and may make repairs possible that were not. */
+  async #watchFleet(): Promise<number> {
+    if (this.#orphans.noteReturns()) {
+      this.#runner.kick('collect orphans');
+      this.#runner.kick('repair');
+    }
+    return this.#parts.limits.upkeepIntervalMs;
+  }
+
   async #collectOrphans(signal: AbortSignal): Promise<number> {
     const startedAtMs = performance.now();
-    const isDone = await this.#collector.collectOrphans(signal);
-    if (isDone) return this.#parts.limits.orphanIntervalMs;
-    return Math.max(performance.now() - startedAtMs, minOrphanRestMs);
+    const delayMs = await this.#orphans.collectPage(signal);
+    return delayMs > 0 ? delayMs : Math.max(performance.now() - startedAtMs, minOrphanRestMs);
   }
 
   async #forgetCompletions(): Promise<number> {
