@@ -128,6 +128,23 @@ export class Metrics {
     help: 'Shards rebuilt onto a provider after they were lost or never written',
     registers: this.#registers,
   });
+  readonly repairedBytes = new Counter({
+    name: 'holdfast_repaired_bytes_total',
+    help: 'Length of these shards',
+    registers: this.#registers,
+  });
+  readonly repairSeconds = new Histogram({
+    name: 'holdfast_repair_duration_seconds',
+    help: 'Time that it took to rebuild, write, read back and record what a stripe lacked',
+    buckets: seconds,
+    registers: this.#registers,
+  });
+  readonly repairsNotKept = new Counter({
+    name: 'holdfast_repairs_not_kept_total',
+    help: 'Rebuilt shards that a provider acknowledged and did not give back right after, by provider',
+    labelNames: ['provider'] as const,
+    registers: this.#registers,
+  });
   readonly journalBatches = new Counter({
     name: 'holdfast_journal_batches_total',
     help: 'Batches of metadata changes written to the providers, by outcome: ok or failed (the changes come with a later batch)',
