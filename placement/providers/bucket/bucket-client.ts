@@ -133,12 +133,12 @@ export class BucketClient {
     const command = new this.#sdk.GetObjectCommand(this.#at(key));
     const { Body, ContentLength } = await this.#run(signal, (options) => this.#client.send(command, options));
     const body = Body as Readable;
-    if (ContentLength === undefined || ContentLength > maxBytes) {
+    if (ContentLength !== undefined && ContentLength > maxBytes) {
       body.destroy();
-      throw new BucketError('bad-answer', `${key} has ${ContentLength ?? 'an unknown number of'} bytes`);
+      throw new BucketError('bad-answer', `${key} has ${ContentLength} bytes`);
     }
-    const bytes = await this.#run(signal, () => readBody(body, ContentLength));
-    if (bytes.length < ContentLength) {
+    const bytes = await this.#run(signal, () => readBody(body, ContentLength ?? maxBytes));
+    if (ContentLength !== undefined && bytes.length < ContentLength) {
       throw new BucketError('unreachable', `${bytes.length} bytes of ${ContentLength} of ${key}`);
     }
     return bytes;
@@ -329,7 +329,7 @@ async function readBody(body: Readable, bytes: number): Promise<Uint8Array> {
     buffer.set(chunk, filled);
     filled += chunk.length;
   }
-  return filled === bytes ? buffer : buffer.subarray(0, filled);
+  return filled === bytes ? buffer : buffer.slice(0, filled);
 }
 
 /** What the SDK hands to its handler, and gets back, as far as it is used here. */
