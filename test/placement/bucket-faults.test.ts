@@ -73,6 +73,10 @@ describe('a bucket that lies', () => {
       response.writeHead(206, { 'content-range': 'bytes 100-1099/3000' });
       sendForEver(response);
     },
+    'sends less, in chunks': (response) => {
+      response.writeHead(206, { 'content-range': 'bytes 100-1099/3000' });
+      response.end(bytes.subarray(100, 600));
+    },
     'sends nothing': (response) => void response.writeHead(206).end(),
     'breaks off': (response) => {
       response.writeHead(206, { 'content-length': 1000, 'content-range': 'bytes 100-1099/3000' });

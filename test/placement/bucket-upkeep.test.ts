@@ -206,10 +206,11 @@ describe('reclaiming a bucket', () => {
   it('spares a writer that takes longer than a day', async () => {
     const clock = createClock();
     await using bucket = await openStubBucket({ clock });
-    const { provider } = bucket;
+    const { stub, provider } = bucket;
     const bytes = randomBytes(11 * MiB);
     const writer = await provider.createShard();
     await writer.append([bytes.subarray(0, 6 * MiB)]);
+    await pollUntil('the upload is begun', () => stub.uploads.size === 1);
     clock.advance(2 * dayMs);
     while (await provider.reclaim());
     await writer.append([bytes.subarray(6 * MiB)]);
