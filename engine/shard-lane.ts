@@ -7,12 +7,13 @@ import {
   type ShardIdentity,
   shardCid,
 } from '../erasure/shard-format.ts';
+import type { Placer } from '../placement/fleet.ts';
 import type { Provider, ShardWriter } from '../placement/providers/provider.ts';
 
 /** What the lanes of one stripe share. */
 export interface LaneSetting {
-  /** The best provider that no lane of the stripe has tried yet. */
-  takeProvider(): Provider | undefined;
+  /** Shared by all lanes of the stripe, so that no two try the same provider. */
+  readonly placer: Placer;
   isSuspect(provider: Provider): boolean;
   noteFailure(provider: Provider, error: unknown): void;
   /** How long a call to a provider under suspicion may take. */
@@ -122,8 +123,8 @@ export class ShardLane {
 
   /** Finds a provider that takes the whole shard. */
   async #put(cid: ShardCid, whole: readonly Uint8Array[]): Promise<void> {
-    const { takeProvider, signal } = this.#setting;
-    for (let provider = takeProvider(); provider !== undefined && !this.#isDead; provider = takeProvider()) {
+    const { placer, signal } = this.#setting;
+    for (let provider = placer.take(); provider !== undefined && !this.#isDead; provider = placer.take()) {
       this.#provider = provider;
       try {
         await this.#bound('putShard', provider.putShard(cid, whole, signal));
@@ -139,8 +140,8 @@ export class ShardLane {
 
   /** Finds a provider that takes `buffers`, the first of a shard of many rows. */
   async #open(buffers: readonly Uint8Array[]): Promise<void> {
-    const { takeProvider, signal } = this.#setting;
-    for (let provider = takeProvider(); provider !== undefined; provider = takeProvider()) {
+    const { placer, signal } = this.#setting;
+    for (let provider = placer.take(); provider !== undefined; provider = placer.take()) {
       this.#provider = provider;
       try {
         this.#writer = await this.#bound('createShard', provider.createShard(signal), (late) => void late.abort());
@@ -170,7 +171,9 @@ export class ShardLane {
     if (writer !== undefined) await writer.abort();
     this.#setting.signal.throwIfAborted();
     if (this.#isAborted) throw error;
-    if (this.#provider !== undefined) this.#setting.noteFailure(this.#provider, error);
+    if (this.#provider === undefined) return;
+    this.#setting.placer.giveBack(this.#provider);
+    this.#setting.noteFailure(this.#provider, error);
   }
 
   /** A provider that failed or hung lately gets its chance, but not the patience that a good one has. */

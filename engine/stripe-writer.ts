@@ -40,9 +40,9 @@ export class StripeWriter {
     this.#profile = stripe.profile;
     this.#blockBytes = stripe.blockBytes;
     this.#codec = codec;
-    const providers = fleet.rankForWrite(stripe.id).values();
+    const placer = fleet.placeStripe({ id: stripe.id, k: stripe.profile.k, m: stripe.profile.m });
     this.#setting = {
-      takeProvider: () => providers.next().value,
+      placer,
       isSuspect: (provider) => fleet.isSuspect(provider.id),
       noteFailure: (provider, error) => {
         this.#failures.push(error);

@@ -151,12 +151,18 @@ export class Repairer {
   /** A lane for each lacking shard for which there is a good provider. */
   #openLanes(stripe: Stripe, signal: AbortSignal): ShardLane[] {
     const { fleet, limits, noteProviderFailure } = this.#parts;
-    const holders = new Set(stripe.shards.map((shard) => shard.providerId));
+    const holders = stripe.shards.map((shard) => shard.providerId);
     const present = new Set(stripe.shards.map((shard) => shard.index));
-    const free = fleet.rankForWrite(stripe.id).filter(({ id }) => !holders.has(id) && !fleet.isSuspect(id));
-    const providers = free.values();
+    const free = fleet.members.filter(({ provider: { id } }) => !holders.includes(id) && !fleet.isSuspect(id));
+    const placer = fleet.placeStripe({ id: stripe.id, k: stripe.k, m: stripe.m, holders });
     const setting = {
-      takeProvider: () => providers.next().value,
+      placer: {
+        take: () => {
+          const provider = placer.take();
+          return provider && !fleet.isSuspect(provider.id) ? provider : undefined;
+        },
+        giveBack: placer.giveBack,
+      },
       isSuspect: (provider: Provider) => fleet.isSuspect(provider.id),
       noteFailure: noteProviderFailure,
       suspectWaitMs: limits.suspectWaitMs,
