@@ -9,8 +9,8 @@ import { type CallWork, type ProviderCall, providerCalls, WrappedProvider } from
  * Counts every call in `metrics` and tells `health` how the provider does. Put it outside `withDeadline`, so that it
  * sees what callers see.
  *
- * A shard that is missing and a disk that is full are answers, and a call that its caller gave up says nothing: none of
- * them makes the provider suspect.
+ * A shard that is missing and a disk that is full are answers; a call that its caller gave up, or that waited in vain for
+ * our own memory, says nothing: none of them makes the provider suspect.
  */
 export function withObservation(provider: Provider, parts: { metrics: Metrics; health: ProviderHealth }): Provider {
   return new ObservedProvider(provider, parts);
@@ -92,7 +92,7 @@ class ObservedProvider extends WrappedProvider {
     const outcome = signal?.aborted ? 'aborted' : isFailure(error) ? error.kind : 'error';
     this.#metrics.providerCalls.labels(this.id, call, outcome).inc();
     if (outcome === 'aborted') return;
-    if (outcome === 'shard-missing' || outcome === 'provider-full') return;
+    if (outcome === 'shard-missing' || outcome === 'provider-full' || outcome === 'overloaded') return;
     this.#health.recordFailure(this.id);
   }
 }
