@@ -10,8 +10,9 @@ import { type CallWork, type ProviderCall, providerCalls, WrappedProvider } from
  * Counts every call in `metrics` and tells `health` how the provider does. Put it outside `withDeadline`, so that it
  * sees what callers see.
  *
- * A shard that is missing and a disk that is full are answers, and a call that its caller gave up says nothing: none of
- * them makes the provider suspect. One that is given up with a `provider-timeout` as the reason counts as if the provider had hung.
+ * A shard that is missing and a disk that is full are answers; a call that its caller gave up, or that waited in vain for
+ * our own memory, says nothing: none of them makes the provider suspect. One that is given up with a `provider-timeout` as
+ * the reason counts as if the provider had hung.
  */
 export function withObservation(provider: Provider, parts: { metrics: Metrics; health: ProviderHealth }): Provider {
   return new ObservedProvider(provider, parts);
@@ -119,7 +120,7 @@ class ObservedProvider extends WrappedProvider {
           ? error.kind
           : 'error';
     this.#metrics.providerCalls.labels(this.id, call, outcome).inc();
-    if (outcome === 'aborted' || outcome === 'shard-missing') return;
+    if (outcome === 'aborted' || outcome === 'overloaded' || outcome === 'shard-missing') return;
     if (outcome === 'provider-full') this.#vitals.refuse();
     else this.#vitals.fail(outcome === 'provider-timeout');
   }
