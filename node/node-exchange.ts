@@ -86,13 +86,12 @@ export class NodeExchange {
       let next = await source.next();
       this.#writeHead(200, 'application/octet-stream', bytes);
       for (; !next.done; next = await source.next()) {
-        response.cork();
+        // Node sends what is written in one turn together. (Its cork loses the event drain where an answer is chunked.)
         let isRoomLeft = true;
         for (const buffer of next.value) {
           this.#parts.metrics.requestTally.bytesOut += buffer.length;
           if (buffer.length > 0) isRoomLeft = response.write(buffer);
         }
-        response.uncork();
         if (!isRoomLeft) await this.#waitForRoom();
       }
       response.end();
