@@ -57,8 +57,7 @@ export async function runNode(args: string[], environment: NodeJS.ProcessEnv): P
   let metricsEndpoint = endpoint;
   if (setting.metricsListen !== undefined) {
     const parts = { provider, metrics, isStopping: () => state.isStopping, tellsMetrics: true };
-    const observe = createObserver(parts);
-    const server = createServer((message, response) => void observe(message, response));
+    const server = createServer(createObserver(parts));
     metricsEndpoint = `http://${await listen(server, setting.metricsListen)}`;
     opened.defer(() => server.closeAllConnections());
     opened.defer(() => void server.close());

@@ -3,6 +3,7 @@ import { isFailure } from '../core/failure.ts';
 import type { Log } from '../core/log.ts';
 import type { NodeAnswer, NodeCall, NodeParts } from './node-call.ts';
 import { NodeFault as Fault, type NodeFault, toNodeFault } from './node-fault.ts';
+import type { RefusalLog } from './refusal-log.ts';
 import type { RequestGate } from './request-gate.ts';
 import { findRoute } from './routes.ts';
 import { SignedBody } from './signed-body.ts';
@@ -12,6 +13,7 @@ const maxDroppedBytes = 8 * 2 ** 20;
 
 export interface ExchangeParts extends NodeParts {
   readonly gate: RequestGate;
+  readonly refusals: RefusalLog;
   readonly log: Log;
   readonly bodyIdleMs: number;
   isStopping(): boolean;
@@ -131,7 +133,11 @@ export class NodeExchange {
     const context = { operation: this.#operation, method: this.#message.method, url: this.#message.url };
     if (fault.error === 'provider-error') log.error({ ...context, err: cause }, 'request failed');
     else if (isFailure(cause)) log.debug({ ...context, code: fault.error }, 'request failed');
-    else log.warn({ ...context, code: fault.error, peer: this.#message.socket.remoteAddress }, fault.message);
+    else
+      this.#parts.refusals.note(
+        { ...context, code: fault.error, peer: this.#message.socket.remoteAddress },
+        fault.message,
+      );
     if (this.#response.headersSent) {
       // Too late for a status: a connection that is cut tells that the answer is not whole.
       this.#response.destroy();

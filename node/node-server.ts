@@ -8,6 +8,7 @@ import type { NodeKey } from '../placement/providers/node/node-key.ts';
 import { instancePath } from '../placement/providers/node/node-protocol.ts';
 import type { Provider } from '../placement/providers/provider.ts';
 import { NodeExchange } from './node-exchange.ts';
+import { RefusalLog } from './refusal-log.ts';
 import { RequestGate } from './request-gate.ts';
 import { UploadTable } from './upload-table.ts';
 
@@ -75,11 +76,22 @@ export function createNodeServer(parts: NodeServerParts): NodeServer {
   });
   const state = { isStopping: false };
   const isStopping = (): boolean => state.isStopping;
-  const exchangeParts = { provider, uploads, budget, metrics, gate, log, bodyIdleMs: limits.bodyIdleMs, isStopping };
+  const refusals = new RefusalLog(log);
+  const exchangeParts = {
+    provider,
+    uploads,
+    budget,
+    metrics,
+    gate,
+    refusals,
+    log,
+    bodyIdleMs: limits.bodyIdleMs,
+    isStopping,
+  };
   const observe = createObserver({ provider, metrics, isStopping, tellsMetrics: parts.tellsMetrics });
   const serve: RequestListener = (message, response) => {
     if (message.url === instancePath) return sendJson(response, 200, { instance: gate.instance, nowMs: clock.now() });
-    if (message.method === 'GET' && !message.url?.startsWith('/v1/')) return void observe(message, response);
+    if (message.method === 'GET' && !message.url?.startsWith('/v1/')) return observe(message, response);
     void new NodeExchange(exchangeParts, message, response).run();
   };
   const options = {
@@ -106,9 +118,9 @@ export function createObserver(parts: {
   metrics: NodeMetrics;
   isStopping: () => boolean;
   tellsMetrics: boolean;
-}): (message: IncomingMessage, response: ServerResponse) => Promise<void> {
+}): RequestListener {
   const { provider, metrics, isStopping, tellsMetrics } = parts;
-  return async (message, response) => {
+  const answer = async (message: IncomingMessage, response: ServerResponse): Promise<void> => {
     switch (message.url) {
       case '/health/live':
         return sendJson(response, 200, { status: 'live' });
@@ -127,6 +139,7 @@ export function createObserver(parts: {
     }
     sendJson(response, 404, { error: 'route-missing' });
   };
+  return (message, response) => void answer(message, response).catch(() => response.destroy());
 }
 
 /** Whether the directory is there. */
