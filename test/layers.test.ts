@@ -8,11 +8,12 @@ const project = fileURLToPath(new URL('..', import.meta.url));
 
 /** What each folder may import of the others; docs/architecture.md has the reasons. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
-  bin: ['gateway', 'engine', 'erasure', 'crypto', 'placement', 'metadata', 'core'],
+  bin: ['node', 'gateway', 'engine', 'erasure', 'crypto', 'placement', 'metadata', 'core'],
   gateway: ['engine', 'core'],
   engine: ['erasure', 'crypto', 'placement', 'metadata', 'core'],
   erasure: ['core'],
   crypto: ['core'],
+  node: ['placement', 'core'],
   placement: ['core'],
   metadata: ['core'],
   core: [],
@@ -30,6 +31,7 @@ const onlyIn: Readonly<Record<string, readonly string[]>> = {
   zod: ['core'],
   pino: ['core'],
   'prom-client': ['core'],
+  undici: ['placement'],
 };
 
 interface SourceFile {
