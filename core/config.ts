@@ -98,6 +98,15 @@ const limits = z
       .int()
       .min(1)
       .default(16 * mebibyte),
+    /**
+     * How much repair reads from providers and writes to them a second at most, and how many calls it makes; less while clients suffer
+     * from it. A stripe that can bear no further loss is not held up.
+     */
+    repairBytesPerS: z
+      .int()
+      .min(1)
+      .default(128 * mebibyte),
+    repairOpsPerS: z.int().min(1).default(1_000),
     /** How long a call to a provider may take before another is asked in its place. */
     providerTimeoutMs: z.int().min(10).default(15_000),
     /** How long a read waits for a block before it is rebuilt from others as well. */

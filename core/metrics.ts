@@ -73,6 +73,22 @@ export class Metrics {
     buckets: seconds,
     registers: this.#registers,
   });
+  /** Set when the metrics are read, by whoever knows; see `observeFleet`. */
+  readonly providerBreaker: Gauge<'provider'> = new Gauge({
+    name: 'holdfast_provider_breaker',
+    help: 'Circuit breaker of each provider: 0 closed, 1 half-open, 2 open',
+    labelNames: ['provider'] as const,
+    registers: this.#registers,
+    collect: () => this.observeFleet(),
+  });
+  readonly providerLatency = new Gauge({
+    name: 'holdfast_provider_latency_p95_seconds',
+    help: 'What 95 of 100 of the last calls took at most, by provider and kind: read-small (up to 64 KiB), read-large or write',
+    labelNames: ['provider', 'kind'] as const,
+    registers: this.#registers,
+  });
+  /** Fills the gauges of what is known of each provider; whoever puts the parts together gives one that does. */
+  observeFleet: () => void = () => {};
   readonly providerBytes = new Counter({
     name: 'holdfast_provider_bytes_total',
     help: 'Bytes written to (out) and read from (in) providers',
@@ -82,6 +98,12 @@ export class Metrics {
   readonly blocksRead = new Counter({
     name: 'holdfast_blocks_read_total',
     help: 'Blocks asked of providers for reads, by outcome: verified, or the kind of failure',
+    labelNames: ['outcome'] as const,
+    registers: this.#registers,
+  });
+  readonly blocksLate = new Counter({
+    name: 'holdfast_blocks_late_total',
+    help: 'Blocks that came later than the provider does as a rule, by outcome: hedged (others were asked) or waited (the budget for hedges was spent)',
     labelNames: ['outcome'] as const,
     registers: this.#registers,
   });
@@ -126,6 +148,23 @@ export class Metrics {
   readonly shardsRepaired = new Counter({
     name: 'holdfast_shards_repaired_total',
     help: 'Shards rebuilt onto a provider after they were lost or never written',
+    registers: this.#registers,
+  });
+  readonly repairedBytes = new Counter({
+    name: 'holdfast_repaired_bytes_total',
+    help: 'Length of these shards',
+    registers: this.#registers,
+  });
+  readonly repairSeconds = new Histogram({
+    name: 'holdfast_repair_duration_seconds',
+    help: 'Time that it took to rebuild, write, read back and record what a stripe lacked',
+    buckets: seconds,
+    registers: this.#registers,
+  });
+  readonly repairsNotKept = new Counter({
+    name: 'holdfast_repairs_not_kept_total',
+    help: 'Rebuilt shards that a provider acknowledged and did not give back right after, by provider',
+    labelNames: ['provider'] as const,
     registers: this.#registers,
   });
   readonly journalBatches = new Counter({

@@ -24,6 +24,7 @@ const layers = Object.keys(mayImport);
 const onlyIn: Readonly<Record<string, readonly string[]>> = {
   express: ['gateway'],
   saxes: ['gateway'],
+  '@aws-sdk/client-s3': ['placement'],
   'better-sqlite3': ['metadata', 'placement'],
   '@subspace/reed-solomon-erasure.wasm': ['erasure'],
   multiformats: ['erasure'],

@@ -28,6 +28,9 @@ const defaultSegmentShardBytes = 256 * 1024;
 const filesCursor = 'f:';
 const segmentsCursor = 's:';
 
+/** The calls that bring new data. */
+const writeCalls: readonly ProviderCall[] = ['putShard', 'createShard', 'append', 'commit', 'writeRoot'];
+
 /** Asked for with each write to a segment: the callback form costs half of what the promise form does. */
 const checkAccess = promisify(access);
 
@@ -287,7 +290,9 @@ class DirectoryProvider implements Provider, ShardFolder {
 
   explain(call: ProviderCall, error: unknown): unknown {
     if (isFailure(error)) return error;
-    if (hasErrorCode(error, 'ENOSPC', 'EDQUOT', 'SQLITE_FULL')) {
+    // A disk that is mounted read-only, or a folder that may not be written to, takes no new data, but can be read.
+    const isRefused = writeCalls.includes(call) && hasErrorCode(error, 'EROFS', 'EACCES', 'EPERM', 'SQLITE_READONLY');
+    if (isRefused || hasErrorCode(error, 'ENOSPC', 'EDQUOT', 'SQLITE_FULL')) {
       return new Failure('provider-full', { providerId: this.id }, { cause: error });
     }
     return new Failure('provider-error', { providerId: this.id, call }, { cause: error });
