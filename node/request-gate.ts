@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../core/clock.ts';
 import type { NodeKey } from '../placement/providers/node/node-key.ts';
 import { dateWindowMs } from '../placement/providers/node/node-protocol.ts';
-import { isSignedWith, noContent, parseAuthorization } from '../placement/providers/node/request-signature.ts';
+import { noContent, parseAuthorization, RequestSigner } from '../placement/providers/node/request-signature.ts';
 import { NodeFault } from './node-fault.ts';
 import { SessionTable } from './session-table.ts';
 
@@ -21,12 +21,12 @@ export class RequestGate {
    * whatever its date, though what was seen then is forgotten.
    */
   readonly instance = randomBytes(16).toString('hex');
-  readonly #keys: ReadonlyMap<string, NodeKey>;
+  readonly #signers: ReadonlyMap<string, RequestSigner>;
   readonly #clock: Clock;
   readonly #sessions = new SessionTable({ dateWindowMs });
 
   constructor(parts: { keys: readonly NodeKey[]; clock: Clock }) {
-    this.#keys = new Map(parts.keys.map((key) => [key.id, key]));
+    this.#signers = new Map(parts.keys.map((key) => [key.id, new RequestSigner(key)]));
     this.#clock = parts.clock;
   }
 
@@ -37,11 +37,11 @@ export class RequestGate {
     const authorization = parseAuthorization(header);
     if (authorization === undefined) throw new NodeFault('unsigned', 'the header authorization cannot be read');
     if (encoding !== undefined) throw new NodeFault('bad-request', 'a body has a content-length');
-    const key = this.#keys.get(authorization.keyId);
-    if (key === undefined) throw new NodeFault('unknown-key', 'this node has no key of that id');
+    const signer = this.#signers.get(authorization.keyId);
+    if (signer === undefined) throw new NodeFault('unknown-key', 'this node has no key of that id');
     const bytes = lengthText === undefined ? 0 : Number(lengthText);
     const { method = '', url: target = '' } = message;
-    if (!isSignedWith(key, { ...authorization, method, target, contentBytes: bytes }, authorization.signature)) {
+    if (!signer.matches({ ...authorization, method, target, contentBytes: bytes }, authorization.signature)) {
       throw new NodeFault('bad-signature', 'the signature does not fit the request');
     }
     this.#checkFresh(authorization);

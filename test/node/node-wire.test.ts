@@ -10,8 +10,8 @@ import { generateNodeKey, type NodeKey } from '../../placement/providers/node/no
 import {
   digestContent,
   noContent,
+  RequestSigner,
   type SignedRequest,
-  signRequest,
 } from '../../placement/providers/node/request-signature.ts';
 import { pollUntil } from '../harness/poll-until.ts';
 import { type RawAnswer, RawConnection } from '../harness/raw-connection.ts';
@@ -56,7 +56,7 @@ describe('a node on the wire', () => {
     };
     const headers = {
       host: 'node',
-      authorization: signRequest(change.key ?? testKey, request),
+      authorization: new RequestSigner(change.key ?? testKey).sign(request),
       ...(body && { 'content-length': String(body.length) }),
       ...change.headers,
     };

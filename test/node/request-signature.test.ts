@@ -6,14 +6,14 @@ import { parseNodeEndpoint } from '../../placement/providers/node/node-endpoint.
 import { generateNodeKey, parseNodeKey } from '../../placement/providers/node/node-key.ts';
 import {
   digestContent,
-  isSignedWith,
   parseAuthorization,
+  RequestSigner,
   type SignedRequest,
-  signRequest,
 } from '../../placement/providers/node/request-signature.ts';
 
 const key = parseNodeKey('0123456789abcdef'.repeat(4));
 
+const signer = new RequestSigner(key);
 const request: SignedRequest = {
   method: 'POST',
   target: '/v1/uploads/000102030405060708090a0b0c0d0e0f?offset=0',
@@ -29,7 +29,7 @@ describe('the signature of requests to nodes', () => {
   it('is that of the test vector in docs/node-protocol.md', () => {
     assert.equal(key.id, 'd85163bd17ac594a');
     assert.equal(
-      signRequest(key, request),
+      signer.sign(request),
       'Holdfast1 d85163bd17ac594a a0a1a2a3a4a5a6a7a8a9aaabacadaeaf b0b1b2b3b4b5b6b7b8b9babbbcbdbebf 7 1800000000000 ' +
         '2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824 ' +
         'f3268f4e3e8ec3b435ca4ea3def15354a7380c7a98637da328d63f663be71cd6',
@@ -49,16 +49,16 @@ describe('the signature of requests to nodes', () => {
       request.content,
     ];
     const expected = createHmac('sha256', key.secret).update(lines.join('\n')).digest('hex');
-    assert.equal(signRequest(key, request).split(' ').at(-1), expected);
+    assert.equal(signer.sign(request).split(' ').at(-1), expected);
   });
 
   it('can be read back from the header, and covers every part of the request', () => {
-    const authorization = parseAuthorization(signRequest(key, request));
+    const authorization = parseAuthorization(signer.sign(request));
     assert.ok(authorization);
     const { signature, keyId, ...signed } = authorization;
     assert.equal(keyId, key.id);
     const { method, target, contentBytes } = request;
-    assert.ok(isSignedWith(key, { ...signed, method, target, contentBytes }, signature));
+    assert.ok(signer.matches({ ...signed, method, target, contentBytes }, signature));
     const changes: Partial<SignedRequest>[] = [
       { method: 'GET' },
       { target: `${target}1` },
@@ -70,10 +70,10 @@ describe('the signature of requests to nodes', () => {
       { content: 'unsigned' },
     ];
     for (const change of changes) {
-      assert.ok(!isSignedWith(key, { ...request, ...change }, signature), JSON.stringify(change));
+      assert.ok(!signer.matches({ ...request, ...change }, signature), JSON.stringify(change));
     }
-    assert.ok(!isSignedWith(generateNodeKey().key, request, signature));
-    assert.ok(!isSignedWith(key, request, `${signature.slice(0, -1)}${signature.endsWith('0') ? '1' : '0'}`));
+    assert.ok(!new RequestSigner(generateNodeKey().key).matches(request, signature));
+    assert.ok(!signer.matches(request, `${signature.slice(0, -1)}${signature.endsWith('0') ? '1' : '0'}`));
   });
 
   it('is not read from anything else', () => {
@@ -83,7 +83,7 @@ describe('the signature of requests to nodes', () => {
         assert.equal(parseAuthorization(`Holdfast1 ${text}`), undefined);
       }),
     );
-    const header = signRequest(key, request);
+    const header = signer.sign(request);
     for (const text of [` ${header}`, `${header} `, `${header}\n`, header.toUpperCase(), header.slice(1)]) {
       assert.equal(parseAuthorization(text), undefined);
     }

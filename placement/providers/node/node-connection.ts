@@ -7,7 +7,7 @@ import type { NodeEndpoint } from './node-endpoint.ts';
 import { NodeExchange, NodeRefusal } from './node-exchange.ts';
 import type { NodeKey } from './node-key.ts';
 import { instancePath } from './node-protocol.ts';
-import { digestContent, noContent, signRequest, unsignedContent } from './request-signature.ts';
+import { digestContent, noContent, RequestSigner, unsignedContent } from './request-signature.ts';
 
 /** Sockets that stay idle longer are closed; the node keeps them a little longer still, so that none is closed under a request. */
 const keepAliveMs = 30_000;
@@ -27,7 +27,7 @@ export interface NodeRequest<T> {
 /** Sends signed requests to one node, over a bounded number of sockets with one request on each at a time. */
 export class NodeConnection {
   readonly #pool: Pool;
-  readonly #key: NodeKey;
+  readonly #signer: RequestSigner;
   readonly #clock: Clock;
   readonly #signsContent: boolean;
   readonly #slots: CallSlots;
@@ -49,7 +49,7 @@ export class NodeConnection {
     /** Certificates to trust instead of the system's, in PEM. */
     ca: string | undefined;
   }) {
-    this.#key = parts.key;
+    this.#signer = new RequestSigner(parts.key);
     this.#clock = parts.clock;
     this.#signsContent = parts.signsContent;
     this.#slots = new CallSlots(parts.sharedConnections);
@@ -116,7 +116,7 @@ export class NodeConnection {
     onOver: () => void,
   ): Promise<T> {
     const { method, target, body } = request;
-    const authorization = signRequest(this.#key, {
+    const authorization = this.#signer.sign({
       method,
       target,
       instance,

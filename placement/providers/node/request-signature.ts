@@ -1,4 +1,5 @@
-import { createHash, createHmac, hash, timingSafeEqual } from 'node:crypto';
+import { createHash, createSecretKey, hash } from 'node:crypto';
+import { HmacSha256 } from '../../../core/hmac-sha256.ts';
 import type { NodeKey } from './node-key.ts';
 
 /** The name of the scheme, in the header `authorization` and at the head of what is signed. */
@@ -32,11 +33,33 @@ export interface Authorization extends Omit<SignedRequest, 'method' | 'target' |
   readonly signature: string;
 }
 
-/** The value of the header `authorization`. */
-export function signRequest(key: NodeKey, request: SignedRequest): string {
-  const { instance, session, sequence, dateMs, content } = request;
-  const signature = computeSignature(key, request).toString('hex');
-  return `${scheme} ${key.id} ${instance} ${session} ${sequence} ${dateMs} ${content} ${signature}`;
+/** Signs requests with one key, and compares signatures. */
+export class RequestSigner {
+  readonly #keyId: string;
+  readonly #hmac: HmacSha256;
+
+  constructor(key: NodeKey) {
+    this.#keyId = key.id;
+    this.#hmac = new HmacSha256(createSecretKey(key.secret));
+  }
+
+  /** The value of the header `authorization`. */
+  sign(request: SignedRequest): string {
+    const { instance, session, sequence, dateMs, content } = request;
+    const signature = this.#hmac.sign(renderSigned(request));
+    return `${scheme} ${this.#keyId} ${instance} ${session} ${sequence} ${dateMs} ${content} ${signature}`;
+  }
+
+  /** In constant time. */
+  matches(request: SignedRequest, signature: string): boolean {
+    return this.#hmac.matches(renderSigned(request), signature);
+  }
+}
+
+/** What is signed; docs/node-protocol.md has a test vector. */
+function renderSigned(request: SignedRequest): string {
+  const { method, target, instance, session, sequence, dateMs, contentBytes, content } = request;
+  return `${scheme}\n${method}\n${target}\n${instance}\n${session}\n${sequence}\n${dateMs}\n${contentBytes}\n${content}`;
 }
 
 const headerPattern =
@@ -56,21 +79,6 @@ export function parseAuthorization(header: string): Authorization | undefined {
     content: content!,
     signature: signature!,
   };
-}
-
-/** Compares in constant time. */
-export function isSignedWith(key: NodeKey, request: SignedRequest, signature: string): boolean {
-  return timingSafeEqual(computeSignature(key, request), Buffer.from(signature, 'hex'));
-}
-
-/** The lines of what is signed; docs/node-protocol.md has a test vector. */
-function computeSignature(key: NodeKey, request: SignedRequest): Buffer {
-  const { method, target, instance, session, sequence, dateMs, contentBytes, content } = request;
-  return createHmac('sha256', key.secret)
-    .update(
-      `${scheme}\n${method}\n${target}\n${instance}\n${session}\n${sequence}\n${dateMs}\n${contentBytes}\n${content}`,
-    )
-    .digest();
 }
 
 /** The digest of a body that lies in these buffers. */
