@@ -31,7 +31,9 @@ import type { VerifyReport } from './recovery/verify-report.ts';
 import { type VerifyOptions, verifyStore } from './recovery/verify-store.ts';
 import { RowPool, rowBufferBytes } from './row-pool.ts';
 import { StripePins } from './stripe-pins.ts';
+import { ClientLoad } from './upkeep/client-load.ts';
 import { Upkeep } from './upkeep/upkeep.ts';
+import { UpkeepLocks } from './upkeep/upkeep-locks.ts';
 
 const failureNoteAgeMs = 60_000;
 const noJournal: MetadataJournal = { flush: async () => {}, coversUntilMs: () => Number.POSITIVE_INFINITY };
@@ -94,6 +96,8 @@ export function createEngine(parts: {
     }),
     pieces: new PieceCache({ maxBytes: limits.pieceCacheBytes }),
     pins: new StripePins(),
+    locks: new UpkeepLocks(),
+    clientLoad: new ClientLoad(),
     get journal() {
       return journal ?? noJournal;
     },

@@ -24,10 +24,24 @@ export async function openObject(parts: EngineParts, request: OpenObject): Promi
     offset,
     length,
     isPartial,
-    read: (signal) => (isQuickWayTried ? readThroughBlocks : readSpans)(parts, spans, signal),
+    read: (signal) => noteFirst(parts, (isQuickWayTried ? readThroughBlocks : readSpans)(parts, spans, signal)),
     readWhole: (caller) => {
       isQuickWayTried = true;
       return readInOneBlock(parts, spans, caller, parts.pieces);
     },
   };
+}
+
+/** The same chunks; how long the first one took is what a client feels of upkeep. */
+async function* noteFirst(
+  { clientLoad }: EngineParts,
+  chunks: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array, void, void> {
+  const startedAtMs = performance.now();
+  let isFirst = true;
+  for await (const chunk of chunks) {
+    if (isFirst) clientLoad.note('read', performance.now() - startedAtMs);
+    isFirst = false;
+    yield chunk;
+  }
 }

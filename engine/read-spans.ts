@@ -17,6 +17,7 @@ import type { WholeRead } from './engine.ts';
 import type { EngineParts } from './engine-parts.ts';
 import type { PieceCache } from './piece-cache.ts';
 import { readExtents } from './read-extents.ts';
+import { readPiece } from './read-piece.ts';
 
 /**
  * The plain bytes of spans, in order. Every package is opened before a byte of it leaves. Chunks belong to the consumer, each a
@@ -89,9 +90,14 @@ export async function readInOneBlock(
   const lease = parts.readBudget.tryAcquire(known === undefined ? 2 * extent.length : span.length);
   if (lease === undefined) return undefined;
   try {
+    const startedAtMs = known === undefined ? performance.now() : 0;
     const plain = known ?? (await openPiece(parts, span, caller.signal));
     if (plain !== undefined) {
-      if (known === undefined) pieces?.keep(extent, plain);
+      if (known === undefined && pieces !== undefined) {
+        pieces.keep(extent, plain);
+        // What a client feels of upkeep.
+        parts.clientLoad.note('read', performance.now() - startedAtMs);
+      }
       parts.blocks.noteSmallRead(known === undefined ? 'provider' : 'memory');
       const bytes = cutPackage(span, packagesOf(span).first, plain);
       lease.shrink(bytes.length);
@@ -108,11 +114,27 @@ export async function readInOneBlock(
 
 /** Reads and opens the packages of a short span; undefined where they do not lie within one block, or come late. */
 async function openPiece(parts: EngineParts, span: ShortSpan, signal: AbortSignal): Promise<Uint8Array | undefined> {
-  const [extent] = span.extents;
-  const sealed = await readPiece(parts, extent, signal);
-  if (sealed === undefined) return undefined;
+  const [{ stripeId, offset, length }] = span.extents;
+  parts.pins.pin([stripeId]);
+  try {
+    const stripe = (await parts.metadata.findStripes([stripeId])).get(stripeId);
+    if (stripe === undefined) throw new Failure('stripe-missing', { stripeId });
+    const place = placeInBlock(stripe, offset, length);
+    if (place === undefined || parts.blocks.isDoubtful(place.shard)) return undefined;
+    if (parts.blocks.isSlow(place.shard, length)) return undefined;
+    const read = await readPiece(parts, { stripe, place, length }, signal);
+    if (read === undefined) return undefined;
+    const plain = openPackages(span, unwrapKey(parts, span), read.bytes);
+    if (!read.isRebuilt) parts.blocks.noteVerified();
+    return plain;
+  } finally {
+    parts.pins.unpin([stripeId]);
+  }
+}
+
+/** @throws Failure `package-corrupt` */
+function openPackages(span: ShortSpan, dataKey: DataKey, sealed: Uint8Array): Uint8Array {
   const { first, last } = packagesOf(span);
-  const dataKey = unwrapKey(parts, span);
   const open = (index: number, bytes: Uint8Array): Uint8Array => {
     const plain = openPackage(dataKey, span.streamBytes, index, bytes);
     if (plain === undefined) throw corrupt(span, `package ${index} does not open`);
@@ -126,29 +148,6 @@ async function openPiece(parts: EngineParts, span: ShortSpan, signal: AbortSigna
   joined.set(head);
   joined.set(tail, head.length);
   return joined;
-}
-
-/** The bytes of an extent that lies within one block, as they come; undefined where it does not, or they come late. */
-async function readPiece(parts: EngineParts, extent: Extent, signal: AbortSignal): Promise<Uint8Array | undefined> {
-  const { stripeId, offset, length } = extent;
-  parts.pins.pin([stripeId]);
-  try {
-    const stripe = (await parts.metadata.findStripes([stripeId])).get(stripeId);
-    if (stripe === undefined) throw new Failure('stripe-missing', { stripeId });
-    const place = placeInBlock(stripe, offset, length);
-    if (place === undefined || parts.blocks.isDoubtful(place.shard)) return undefined;
-    return await beforeLate(parts.blocks.readPiece(stripe, place, length, signal), parts.limits.hedgeMs);
-  } finally {
-    parts.pins.unpin([stripeId]);
-  }
-}
-
-/** What is read, or undefined when it takes longer than a block may: then it is time to ask others too. */
-function beforeLate<T>(reading: Promise<T>, hedgeMs: number): Promise<T | undefined> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, hedgeMs, undefined);
-    reading.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
 }
 
 /** Where in a block a piece of a stripe's data lies; undefined where it lies in several, or the shard is not at hand. */
