@@ -4,8 +4,6 @@ import { stripeIdBytes } from './stripe-id.ts';
 
 const stripesPlaced = 'CREATE INDEX stripes_placed ON stripes (placement, id) WHERE freed_ms IS NULL';
 
-const stripesAtOnce = 50_000;
-
 interface Found {
   readonly id: number;
   readonly profile: number;
@@ -22,7 +20,7 @@ interface Found {
  * lacked a shard where that is not known: since `nowMs`. For a store that has none of it yet. In one pass over the stripes, since there
  * may be millions.
  */
-export function fillPlacements(db: Database, nowMs: number): void {
+export function fillPlacements(db: Database, nowMs: number, stripesAtOnce = 50_000): void {
   const found = new Map<string, Found>();
   const countStripe = (shards: Buffer, profile: number, k: number, m: number, shardCount: number, bytes: number) => {
     const holders = holdersOfShards(shards);
@@ -42,6 +40,7 @@ export function fillPlacements(db: Database, nowMs: number): void {
     db,
     `placement = count_stripe(shards, profile, k, m, shard_count, stored_bytes),
     degraded_ms = CASE WHEN placed_count < shard_count THEN coalesce(degraded_ms, ${nowMs}) END`,
+    stripesAtOnce,
   );
   db.exec(stripesPlaced);
   const insert = db.prepare('INSERT INTO placements VALUES (?, ?, ?, ?, ?, ?, ?, ?)');
@@ -56,7 +55,7 @@ export function fillPlacements(db: Database, nowMs: number): void {
 }
 
 /** Returns how many live stripes there are. SQLite lists in memory what one statement is to change, so each takes so many. */
-function updateLive(db: Database, assignments: string): number {
+function updateLive(db: Database, assignments: string, stripesAtOnce: number): number {
   const findLast = db.prepare<[Buffer, number], Buffer>(
     'SELECT id FROM stripes WHERE id > +? ORDER BY id LIMIT 1 OFFSET +?',
   );
