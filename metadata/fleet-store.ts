@@ -11,7 +11,8 @@ export interface FleetStore {
 
   /**
    * How the live stripes lie, at one moment: one entry for each set of providers that hold the good shards of stripes of one shape. This is
-   * counted, not estimated, and costs some 5 us an entry, of which there are at most as many as stripes: from it follows how many stripes and bytes stand at each margin for any providers that are lost.
+   * counted, not estimated, and costs some 5 us an entry, of which there are at most as many as stripes. From it follows how many
+   * stripes and bytes stand at each margin for any providers that are lost.
    */
   listPlacements(): Promise<Placement[]>;
   /** Live stripes of one placement, in order of id, after `after`. */
