@@ -14,17 +14,22 @@ export class ConfigError extends Error {
 
 const mebibyte = 1024 * 1024;
 
-const address = z.string().transform((text, context) => {
+/** Where to listen, from `host:port`, `[host]:port` or `:port`; undefined for what is none of them. */
+export function parseListenAddress(text: string): { host: string; port: number } | undefined {
   const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
   const port = Number(match?.[3]);
-  if (!match || port > 65_535) {
-    context.addIssue({
-      code: 'custom',
-      message: `must be host:port, such as 127.0.0.1:9000, not ${JSON.stringify(text)}`,
-    });
-    return z.NEVER;
-  }
+  if (!match || port > 65_535) return undefined;
   return { host: match[1] ?? (match[2] || '0.0.0.0'), port };
+}
+
+const address = z.string().transform((text, context) => {
+  const parsed = parseListenAddress(text);
+  if (parsed !== undefined) return parsed;
+  context.addIssue({
+    code: 'custom',
+    message: `must be host:port, such as 127.0.0.1:9000, not ${JSON.stringify(text)}`,
+  });
+  return z.NEVER;
 });
 
 const accessKey = z.strictObject({

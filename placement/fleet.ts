@@ -34,12 +34,13 @@ export interface StripeToPlace {
 export class Fleet {
   readonly members: readonly FleetMember[];
   readonly #byId: Map<ProviderId, Provider>;
-  readonly #health: ProviderHealth;
+  /** How its providers do. */
+  readonly health: ProviderHealth;
 
   constructor(parts: { members: readonly FleetMember[]; health: ProviderHealth }) {
     this.members = parts.members;
     this.#byId = new Map(parts.members.map((member) => [member.provider.id, member.provider]));
-    this.#health = parts.health;
+    this.health = parts.health;
   }
 
   /** Undefined for a provider that may not be called: it is suspended, gone, or not in the fleet. */
@@ -49,20 +50,20 @@ export class Fleet {
 
   /** Whether the provider failed or hung so recently that others should be asked first. */
   isSuspect(id: ProviderId): boolean {
-    return this.#health.isSuspect(id);
+    return this.health.isSuspect(id);
   }
 
   standingOf(id: ProviderId): Standing {
     if (this.find(id) === undefined) return 'lost';
-    return this.isSuspect(id) ? 'down' : 'up';
+    return this.health.state(id) === 'closed' ? 'up' : 'down';
   }
 
-  /** Places for a stripe's shards; those under suspicion come last. */
+  /** Places for a stripe's shards; slow providers, full ones and those under suspicion come last, in this order. */
   placeStripe(stripe: StripeToPlace): Placer {
-    const ranked = rankProviders(stripe.id, this.members).map((member) => member.provider);
-    const left = ranked.filter(({ id }) => !stripe.holders?.includes(id));
-    const suspect = left.filter((provider) => this.isSuspect(provider.id));
-    const queue = [...left.filter((provider) => !suspect.includes(provider)), ...suspect].values();
-    return { take: () => queue.next().value, giveBack: () => {} };
+    const left = rankProviders(stripe.id, this.members)
+      .map(({ provider }) => ({ provider, rank: this.health.writeRank(provider.id) }))
+      .filter(({ provider }) => !stripe.holders?.includes(provider.id));
+    const queue = left.sort((a, b) => a.rank - b.rank).values();
+    return { take: () => queue.next().value?.provider, giveBack: () => {} };
   }
 }

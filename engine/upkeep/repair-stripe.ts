@@ -196,17 +196,11 @@ class StripeRepair {
    * Where too few shards are good, those that are not are asked as well: one that is wrong in one row may be right in this, and a
    * provider that has been away for long may be back just now.
    */
-  async #readRow(row: number, wanted: readonly number[]): Promise<Uint8Array[]> {
+  #readRow(row: number, wanted: readonly number[]): Promise<Uint8Array[]> {
     const { blocks, codec, metrics, limits } = this.#parts;
-    const parts = { blocks, codec, metrics, hedgeMs: limits.hedgeMs };
-    const good = { ...this.#stripe, shards: this.#good, lostShards: [] };
-    try {
-      return await readRow(parts, { stripe: good, row, wanted }, this.#signal);
-    } catch (error) {
-      if (!isFailure(error, 'too-few-shards') || this.#bad.length === 0) throw error;
-      const others = this.#bad.filter(({ index }) => !this.#good.some((shard) => shard.index === index));
-      return readRow(parts, { stripe: { ...good, shards: [...this.#good, ...others] }, row, wanted }, this.#signal);
-    }
+    const lostShards = this.#bad.filter(({ index }) => !this.#good.some((shard) => shard.index === index));
+    const stripe = { ...this.#stripe, shards: this.#good, lostShards };
+    return readRow({ blocks, codec, metrics, hedgeMs: limits.hedgeMs }, { stripe, row, wanted }, this.#signal);
   }
 
   /** The same bytes have the same name. @throws Failure `shard-corrupt` where the codec computed others */
