@@ -3,8 +3,8 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { createLog } from '../../core/log.ts';
 import type { PlacedShard, ProviderId, Stripe, StripeId } from '../../core/model.ts';
 import { createEngine } from '../../engine/create-engine.ts';
-import { storedShardCount } from '../../erasure/geometry.ts';
-import { shardBlockOffset, shardBytes, shardHeaderBytes } from '../../erasure/shard-format.ts';
+import { shardPayloadBytes, storedShardCount } from '../../erasure/geometry.ts';
+import { footerBytes, shardBlockOffset, shardBytes, shardHeaderBytes } from '../../erasure/shard-format.ts';
 import type { FaultyProvider } from '../../placement/providers/faulty-provider.ts';
 import {
   assertBudgetsFree,
@@ -121,36 +121,40 @@ describe('repair of lost providers', () => {
   });
 
   it('reads each byte that it needs once, however many shards of a stripe are lacking', async () => {
-    const contents = await fill(world, 16);
+    // Nobody is asked in place of one that is late on a busy machine.
+    const patient = await createWorld({ providerCount: 10, limits: { hedgeMs: 60_000 }, timeoutMs: 60_000 });
+    const contents = await fill(patient, 16);
     const lost = ['p0', 'p1'] as ProviderId[];
-    const before = await listStripes(world);
-    for (const id of lost) world.setStanding(id, 'lost');
-    world.calls.length = 0;
-    await world.upkeep.runOnce();
+    const before = await listStripes(patient);
+    for (const id of lost) patient.setStanding(id, 'lost');
+    patient.calls.length = 0;
+    await patient.upkeep.runOnce();
     const read = new Map<string, number>();
-    for (const call of world.calls) {
+    for (const call of patient.calls) {
       const [provider, name, cid, , length] = call.split(' ');
       if (name === 'readShard') read.set(`${provider} ${cid}`, (read.get(`${provider} ${cid}`) ?? 0) + Number(length));
     }
-    const written = new Set((await listStripes(world)).flatMap(({ shards }) => shards.map(({ cid }) => cid)));
-    let needed = 0;
-    let total = 0;
+    let isBoth = false;
     for (const stripe of before) {
       const lacking = countAt(stripe, lost);
+      isBoth ||= lacking === 2;
       const good = stripe.shards.filter(({ providerId }) => !lost.includes(providerId));
-      const bytes = good.map(({ index, providerId, cid }) => {
-        const count = read.get(`${providerId} ${cid}`) ?? 0;
-        assert.ok(count <= shardBytes(stripe, index) - shardHeaderBytes, 'no byte of a survivor is read twice');
-        return count;
-      });
-      total += bytes.reduce((sum, each) => sum + each, 0);
-      const k = storedShardCount(stripe) - stripe.m;
-      assert.equal(bytes.filter((count) => count > 0).length, lacking > 0 ? k : 0);
-      if (lacking > 0) needed += k * (shardBytes(stripe, stripe.k + stripe.m - 1) - shardHeaderBytes);
+      let total = 0;
+      for (const { index, providerId, cid } of good) {
+        const bytes = read.get(`${providerId} ${cid}`) ?? 0;
+        assert.ok(bytes <= shardBytes(stripe, index) - shardHeaderBytes, 'no byte of a survivor is read twice');
+        total += bytes;
+      }
+      // As many blocks of each row as it takes, and the footers that prove them.
+      const shards = storedShardCount(stripe) - stripe.m;
+      const blocks = shards * shardPayloadBytes(stripe, stripe.k + stripe.m - 1);
+      const footers = good.reduce((sum, { index }) => sum + footerBytes(stripe, index), 0);
+      assert.ok(total <= (lacking > 0 ? blocks + footers : 0), `${total} bytes for ${lacking} shards, of ${blocks}`);
+      assert.ok(lacking === 0 || total > 0);
     }
-    assert.ok(total <= needed, `${total} bytes read, of ${needed}`);
-    assert.ok(written.size > 0);
-    await assertWhole(world, contents);
+    assert.ok(isBoth, 'some lack two shards');
+    await assertWhole(patient, contents);
+    await patient.close();
   });
 
   it('goes on after a restart in the middle', async () => {
