@@ -18,6 +18,7 @@ import { DelayedProvider } from './delayed-provider.ts';
 import { renderTable } from './render-table.ts';
 import { quantile } from './statistics.ts';
 
+/** Long beside what a busy machine adds. */
 const baseMs = 50;
 const slowFactor = 10;
 const providerCount = 6;
@@ -34,8 +35,8 @@ interface ReadCase {
 
 /** Small objects lie in one block each, of packs that they share; of a large one, blocks of four providers are needed. */
 const cases: readonly ReadCase[] = [
-  { name: 'get-4KiB-8', bytes: 4 * 1024, objects: 400, clients: 8, reads: 6_000 },
-  { name: 'get-900KiB-2', bytes: 900 * 1024, objects: 40, clients: 2, reads: 2_000 },
+  { name: 'get-4KiB-16', bytes: 4 * 1024, objects: 400, clients: 16, reads: 6_000 },
+  { name: 'get-900KiB-4', bytes: 900 * 1024, objects: 40, clients: 4, reads: 2_000 },
 ];
 
 /** `none`: blocks are waited for, whoever holds them, and are only rebuilt when a call fails. */
@@ -56,7 +57,7 @@ interface Measured {
 
 /**
  * What one slow provider of six does to GET, with hedging and without: the engine over providers in memory, whose calls take a
- * log-normal time around 5 ms, of one of them ten times as long. Objects are coded 4+2. The slow phase begins at the moment at which
+ * log-normal time around 50 ms, of one of them ten times as long. Objects are coded 4+2. The slow phase begins at the moment at which
  * the provider turns slow, and so has in it what it takes to find out.
  *
  * @returns a table in Markdown

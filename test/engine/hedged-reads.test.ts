@@ -160,10 +160,11 @@ describe('hedged reads', () => {
     test = await createTestEngine({ timeoutMs: 600_000, limits: { hedgeMs: 5_000 } });
     const bytes = patternBytes(5 * KiB);
     for (let key = 0; key < 10; key++) await put(test, `key ${key}`, bytes);
-    teach(1);
-    for (const { faults } of test.providers) faults.always('readShard', { slowMs: 10 });
+    for (const { faults } of test.providers) faults.always('readShard', { slowMs: 30 });
     const reads = 1_000;
     for (let turn = 0; turn < reads / 50; turn++) {
+      // Without end they seem to be late.
+      teach(1);
       await Promise.all(Array.from({ length: 50 }, (_, at) => get(test, `key ${at % 10}`)));
     }
     const calls = test.providers.reduce((sum, provider) => sum + countReads(provider), 0);
