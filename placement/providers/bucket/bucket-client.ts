@@ -68,6 +68,7 @@ export async function openBucketClient(address: BucketAddress): Promise<BucketCl
     // No timeouts: they would count the wait for a connection. Callers bring a signal.
     requestHandler: { httpAgent: agent, httpsAgent: agent },
     logger: silentLogger,
+    ...ownSettings,
   };
   const client = new sdk.S3Client(config);
   guardTransport(client);
@@ -75,6 +76,20 @@ export async function openBucketClient(address: BucketAddress): Promise<BucketCl
 }
 
 const ignore = () => {};
+/** What the SDK would look for in the environment and in files of the home folder unless it is given. */
+const ownSettings = {
+  ignoreConfiguredEndpointUrls: true,
+  defaultsMode: 'legacy',
+  retryMode: 'standard',
+  userAgentAppId: 'holdfast',
+  useFipsEndpoint: false,
+  useDualstackEndpoint: false,
+  useArnRegion: false,
+  disableS3ExpressSessionAuth: true,
+  disableMultiregionAccessPoints: true,
+  authSchemePreference: ['sigv4'],
+  sigv4aSigningRegionSet: [],
+} satisfies S3ClientConfig;
 /** The SDK would write warnings to the console. */
 const silentLogger = { trace: ignore, debug: ignore, info: ignore, warn: ignore, error: ignore };
 
