@@ -54,6 +54,21 @@ describe('opening a bucket', () => {
     assert.ok(bytes.equals(await provider.readShard(nameOf(bytes), 0, 100)));
   });
 
+  it('goes to the endpoint of its settings, whatever the environment says', async () => {
+    await using bucket = await openStubBucket();
+    const { stub } = bucket;
+    process.env.AWS_ENDPOINT_URL = stub.url;
+    try {
+      // No such region, and so no such host.
+      const provider = await openAnother(stub, { endpoint: undefined, region: 'nowhere-0' });
+      await assert.rejects(provider.readRoot(AbortSignal.timeout(2_000)));
+      await provider.close();
+    } finally {
+      delete process.env.AWS_ENDPOINT_URL;
+    }
+    assert.equal(stub.requests.length, 0);
+  });
+
   it('gives a caller up whose signal is aborted while it is asked whose the prefix is, and serves the others', async () => {
     await using bucket = await openStubBucket();
     const { stub, provider } = bucket;
