@@ -111,6 +111,50 @@ describe('opening a bucket', () => {
   });
 });
 
+describe('closing a bucket', () => {
+  it('ends soon, and with it what is under way, although the endpoint hangs', async () => {
+    await using bucket = await openStubBucket();
+    const { stub, provider } = bucket;
+    const writer = await provider.createShard();
+    await writer.append([randomBytes(6 * MiB)]);
+    await pollUntil('the upload is begun', () => stub.uploads.size === 1);
+    stub.fault = () => true;
+    await writer.abort();
+    const reading = provider.readRoot();
+    reading.catch(() => {});
+    const before = stub.requests.length;
+    await provider.close();
+    await assert.rejects(reading, (error) => isFailure(error, 'provider-error'));
+    assert.ok(stub.requests.length <= before + 2, 'nothing is asked again');
+  });
+
+  it('ends calls that have only just begun', async () => {
+    for (let turns = 0; turns < 20; turns++) {
+      await using bucket = await openStubBucket();
+      const { stub, provider } = bucket;
+      await provider.readRoot();
+      stub.fault = () => true;
+      const reading = provider.readRoot();
+      reading.catch(() => {});
+      for (let i = 0; i < turns; i++) await Promise.resolve();
+      await provider.close();
+      await assert.rejects(reading, (error) => isFailure(error, 'provider-error'));
+    }
+  });
+
+  it('breaks off the question whose the prefix is', async () => {
+    await using bucket = await openStubBucket();
+    const { stub, provider } = bucket;
+    stub.fault = () => true;
+    const reading = provider.readRoot();
+    reading.catch(() => {});
+    await pollUntil('the marker was asked for', () => stub.requests.length === 1);
+    await provider.close();
+    await assert.rejects(reading, (error) => isFailure(error, 'provider-error'));
+    assert.equal(stub.requests.length, 1);
+  });
+});
+
 describe('memory of writers to a bucket', () => {
   const bytes = randomBytes(6 * MiB);
 
