@@ -39,6 +39,7 @@ export class NodeExchange {
   async run(): Promise<void> {
     this.#parts.metrics.requestTally.inFlight++;
     this.#response.on('close', () => this.#finish());
+    this.#response.on('error', () => this.#gone.abort());
     try {
       await this.#send(await this.#serve());
     } catch (error) {
