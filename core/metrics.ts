@@ -167,6 +167,39 @@ export class Metrics {
     labelNames: ['provider'] as const,
     registers: this.#registers,
   });
+  readonly stripesAtMargin = new Gauge({
+    name: 'holdfast_stripes_at_margin',
+    help: 'Live stripes by how many further shards they can lose: a number, unavailable (not readable until a provider is back) or lost',
+    labelNames: ['margin'] as const,
+    registers: this.#registers,
+  });
+  readonly bytesAtMargin = new Gauge({
+    name: 'holdfast_bytes_at_margin',
+    help: 'What the shards of these stripes take',
+    labelNames: ['margin'] as const,
+    registers: this.#registers,
+  });
+  readonly objectsAtMargin = new Gauge({
+    name: 'holdfast_objects_at_margin',
+    help: 'Object versions below the full margin, each at the worst of its stripes, as last counted',
+    labelNames: ['margin'] as const,
+    registers: this.#registers,
+  });
+  readonly repairQueueStripes = new Gauge({
+    name: 'holdfast_repair_queue_stripes',
+    help: 'Stripes that lack shards which are to be rebuilt',
+    registers: this.#registers,
+  });
+  readonly repairOldestSeconds = new Gauge({
+    name: 'holdfast_repair_oldest_timestamp_seconds',
+    help: 'Since when the oldest of them has been waiting, in seconds since 1970; 0 where nothing waits',
+    registers: this.#registers,
+  });
+  readonly upkeepRateFactor = new Gauge({
+    name: 'holdfast_upkeep_rate_factor',
+    help: 'The part of its rates at which upkeep works, since clients come first; 1 is all',
+    registers: this.#registers,
+  });
   readonly journalBatches = new Counter({
     name: 'holdfast_journal_batches_total',
     help: 'Batches of metadata changes written to the providers, by outcome: ok or failed (the changes come with a later batch)',

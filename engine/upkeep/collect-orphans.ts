@@ -30,7 +30,9 @@ export class OrphanCollector {
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
-    for (const { provider } of parts.fleet.members) this.#addWalk(provider.id, parts.limits.orphanIntervalMs);
+    for (const { provider } of parts.fleet.members) {
+      this.#addWalk(provider.id, parts.limits.orphanIntervalMs, true);
+    }
   }
 
   /** Looks which providers are back. Returns whether there is one. */
@@ -38,8 +40,8 @@ export class OrphanCollector {
     const { fleet, clock } = this.#parts;
     let isAnyBack = false;
     for (const { provider } of fleet.members) {
-      // One that joined may have been here before.
-      const walk = this.#walks.get(provider.id) ?? this.#addWalk(provider.id, 0);
+      // One that joined, or is called again, may have been here before.
+      const walk = this.#walks.get(provider.id) ?? this.#addWalk(provider.id, 0, false);
       const isUp = fleet.standingOf(provider.id) === 'up';
       if (isUp && !walk.wasUp) {
         walk.dueAtMs = clock.now();
@@ -132,9 +134,9 @@ export class OrphanCollector {
     }
   }
 
-  #addWalk(id: ProviderId, delayMs: number): Walk {
+  #addWalk(id: ProviderId, delayMs: number, wasUp: boolean): Walk {
     const dueAtMs = this.#parts.clock.now() + delayMs;
-    const walk = { cursor: undefined, isUnderWay: false, dueAtMs, wasUp: true };
+    const walk = { cursor: undefined, isUnderWay: false, dueAtMs, wasUp };
     this.#walks.set(id, walk);
     return walk;
   }

@@ -6,6 +6,7 @@ import { maxBlockBytes } from '../../erasure/geometry.ts';
 import type { EngineParts } from '../engine-parts.ts';
 import { RecentNotes } from '../recent-notes.ts';
 import { DamageNotes } from './damage-notes.ts';
+import { RepairPace } from './repair-pace.ts';
 import { type QueuedStripe, RepairQueue } from './repair-queue.ts';
 import { type RepairOutcome, type RepairSetting, repairCost, repairStripe } from './repair-stripe.ts';
 import { Throttle } from './throttle.ts';
@@ -37,6 +38,8 @@ export class Repairer {
   readonly #liars = new RecentNotes({ maxNotes: 1_000, ageMs: liarAgeMs });
   readonly #setting: RepairSetting;
   readonly #width: number;
+  /** How fast lost shards are rebuilt. */
+  readonly pace = new RepairPace();
   #round: AbortScope | undefined;
 
   constructor(parts: EngineParts) {
@@ -77,8 +80,10 @@ export class Repairer {
     const damaged = await this.#repairDamaged(signal);
     const taken = await this.#queue.take(batch);
     const untried: QueuedStripe[] = [];
+    const startedAtMs = performance.now();
     let repaired = damaged;
     let failed = 0;
+    let bytes = 0;
     const round = new AbortScope(signal);
     const timer = setTimeout(() => round.close(), maxRoundMs);
     this.#round = round;
@@ -91,6 +96,7 @@ export class Repairer {
         const outcome = await this.#tryRepair(queued.stripe.id, signal);
         this.#queue.noteOutcome(queued, outcome.repaired > 0 || outcome.isWhole);
         repaired += outcome.repaired;
+        bytes += outcome.bytes;
         if (outcome.repaired === 0 && !outcome.isWhole) failed += 1;
       });
     } finally {
@@ -99,6 +105,7 @@ export class Repairer {
       round.close();
       this.#queue.giveBack(untried);
     }
+    if (bytes > 0) this.pace.note(bytes, (performance.now() - startedAtMs) / 1000);
     return { repaired, failed, isCut: taken.length > 0 };
   }
 

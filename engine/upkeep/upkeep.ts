@@ -4,9 +4,11 @@ import type { EngineParts } from '../engine-parts.ts';
 import { FreedCollector } from './collect-freed.ts';
 import { OrphanCollector } from './collect-orphans.ts';
 import { Compactor } from './compact.ts';
+import { type AtRiskPage, type AtRiskQuery, RedundancyCounter } from './redundancy-counter.ts';
 import { Repairer } from './repair.ts';
 import { TaskRunner } from './task-runner.ts';
 import { Throttle } from './throttle.ts';
+import { readStatus, type UpkeepStatus } from './upkeep-status.ts';
 import type { UpkeepTask } from './upkeep-task.ts';
 
 const maxBackoff = 64;
@@ -16,11 +18,19 @@ const minOrphanRestMs = 200;
 /** Between two pieces of reclaiming. */
 const reclaimRestMs = 200;
 const completionIntervalMs = 3_600_000;
+/** Between two counts of who lives below the full margin. */
+const minCountRestMs = 10_000;
 
 export interface UpkeepReport {
   readonly stripesForgotten: number;
   readonly shardsRepaired: number;
   readonly bytesCompacted: number;
+}
+
+/** What is not its own. */
+export interface OtherUpkeep {
+  readonly tasks?: readonly UpkeepTask[];
+  readonly oldestUnscrubbedMs?: () => Promise<number | undefined>;
 }
 
 /**
@@ -33,6 +43,8 @@ export class Upkeep {
   readonly #orphans: OrphanCollector;
   readonly #repairer: Repairer;
   readonly #compactor: Compactor;
+  readonly #counter: RedundancyCounter;
+  readonly #oldestUnscrubbedMs: () => Promise<number | undefined>;
   readonly #runner: TaskRunner;
   readonly #compactThrottle: Throttle;
   /** How many stripes stayed in the last pass over freed ones, and how often in a row nothing else happened. */
@@ -41,14 +53,19 @@ export class Upkeep {
   /** Whether repair has just found that nothing can be done. */
   #isRepairStuck = false;
 
-  /** @param tasks further ones, to run beside its own */
-  constructor(parts: EngineParts, tasks: readonly UpkeepTask[] = []) {
+  /**
+   * @param others.tasks further ones, to run beside its own
+   * @param others.oldestUnscrubbedMs what `UpkeepStatus` says of scrub
+   */
+  constructor(parts: EngineParts, others: OtherUpkeep = {}) {
     const { upkeepIntervalMs, orphanIntervalMs, compactBytesPerS } = parts.limits;
     this.#parts = parts;
     this.#freed = new FreedCollector(parts);
     this.#orphans = new OrphanCollector(parts);
     this.#repairer = new Repairer(parts);
     this.#compactor = new Compactor(parts);
+    this.#counter = new RedundancyCounter(parts);
+    this.#oldestUnscrubbedMs = others.oldestUnscrubbedMs ?? (async () => undefined);
     this.#compactThrottle = new Throttle({
       bytesPerS: compactBytesPerS,
       operationsPerS: Number.POSITIVE_INFINITY,
@@ -68,8 +85,13 @@ export class Upkeep {
       task('watch the fleet', upkeepIntervalMs, () => this.#watchFleet()),
       task('forget completions', completionIntervalMs, () => this.#forgetCompletions()),
       task('count usage', 0, () => this.#countUsage()),
+      task('count owners', 0, (signal) => this.#countOwners(signal)),
     ];
-    this.#runner = new TaskRunner({ tasks: [...own, ...tasks], log: parts.log, failureDelayMs: upkeepIntervalMs });
+    this.#runner = new TaskRunner({
+      tasks: [...own, ...(others.tasks ?? [])],
+      log: parts.log,
+      failureDelayMs: upkeepIntervalMs,
+    });
   }
 
   /** Begins to work; never keeps the process alive. */
@@ -103,7 +125,23 @@ export class Upkeep {
     });
     await this.#forgetCompletions();
     await this.#countUsage();
+    await runner.exclusively('count owners', () => this.#counter.countOwners(true, signal));
     return { stripesForgotten, shardsRepaired, bytesCompacted };
+  }
+
+  /** What redundancy there is at this moment. */
+  async readStatus(): Promise<UpkeepStatus> {
+    return readStatus({
+      parts: this.#parts,
+      counter: this.#counter,
+      repairBytesPerS: this.#repairer.pace.bytesPerS(),
+      oldestUnscrubbedMs: await this.#oldestUnscrubbedMs(),
+    });
+  }
+
+  /** Whose data can bear no further loss, cannot be read now, or is lost. */
+  listAtRisk(query: AtRiskQuery, signal: AbortSignal): Promise<AtRiskPage> {
+    return this.#counter.listAtRisk(query, signal);
   }
 
   /** Ends the work under way and waits for it. */
@@ -202,6 +240,7 @@ export class Upkeep {
 
   /** A provider that is back has orphans, and may make repairs possible that were not. */
   async #watchFleet(): Promise<number> {
+    this.#counter.noteStandings();
     if (this.#orphans.noteReturns()) {
       this.#runner.kick('collect orphans');
       this.#runner.kick('repair');
@@ -229,6 +268,26 @@ export class Upkeep {
     metrics.stripes.set({ state: 'freed' }, usage.freedStripes);
     metrics.storageBytes.set({ kind: 'stored' }, usage.storedBytes);
     metrics.storageBytes.set({ kind: 'needed' }, usage.neededBytes);
+    for (const { margin, stripes, storedBytes } of await this.#counter.countStripes()) {
+      metrics.stripesAtMargin.set({ margin }, stripes);
+      metrics.bytesAtMargin.set({ margin }, storedBytes);
+    }
+    const { stripes, oldestMs = 0 } = await this.#counter.countBacklog();
+    metrics.repairQueueStripes.set(stripes);
+    metrics.repairOldestSeconds.set(oldestMs / 1000);
+    metrics.upkeepRateFactor.set(this.#parts.clientLoad.lastFactor);
+    await this.#repairer.pace.load(metadata);
+    await this.#repairer.pace.save(metadata);
     return limits.upkeepIntervalMs;
+  }
+
+  /** Rests four times as long as it took. */
+  async #countOwners(signal: AbortSignal): Promise<number> {
+    const startedAtMs = performance.now();
+    const { counts } = await this.#counter.countOwners(false, signal);
+    const { objectsAtMargin } = this.#parts.metrics;
+    objectsAtMargin.reset();
+    for (const { margin, objects } of counts) objectsAtMargin.set({ margin }, objects);
+    return Math.max(4 * (performance.now() - startedAtMs), minCountRestMs);
   }
 }

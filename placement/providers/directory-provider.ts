@@ -9,6 +9,7 @@ import { checkMarker, claimDirectory, markerName } from './directory-marker.ts';
 import { DirectoryRoot } from './directory-root.ts';
 import { DirectoryShardWriter, type ShardFolder } from './directory-shard-writer.ts';
 import { hasErrorCode } from './durable-files.ts';
+import { explainDirectoryError } from './explain-directory-error.ts';
 import { FreeSpace } from './free-space.ts';
 import {
   type Capacity,
@@ -27,9 +28,6 @@ const defaultSegmentShardBytes = 256 * 1024;
 /** What a cursor of `listShards` begins with: files come first, then segments. */
 const filesCursor = 'f:';
 const segmentsCursor = 's:';
-
-/** The calls that bring new data. */
-const writeCalls: readonly ProviderCall[] = ['putShard', 'createShard', 'append', 'commit', 'writeRoot'];
 
 /** Asked for with each write to a segment: the callback form costs half of what the promise form does. */
 const checkAccess = promisify(access);
@@ -289,13 +287,7 @@ class DirectoryProvider implements Provider, ShardFolder {
   }
 
   explain(call: ProviderCall, error: unknown): unknown {
-    if (isFailure(error)) return error;
-    // A disk that is mounted read-only, or a folder that may not be written to, takes no new data, but can be read.
-    const isRefused = writeCalls.includes(call) && hasErrorCode(error, 'EROFS', 'EACCES', 'EPERM', 'SQLITE_READONLY');
-    if (isRefused || hasErrorCode(error, 'ENOSPC', 'EDQUOT', 'SQLITE_FULL')) {
-      return new Failure('provider-full', { providerId: this.id }, { cause: error });
-    }
-    return new Failure('provider-error', { providerId: this.id, call }, { cause: error });
+    return explainDirectoryError(this.id, call, error);
   }
 
   /** No file means that the shard is missing, unless the whole directory is. */

@@ -139,10 +139,11 @@ describe('a shard that a read finds damaged', () => {
     const stripe = await firstStripe(test, 'key');
     const [shard] = stripe.shards as [PlacedShard];
     await damages['has a bit turned over']!(holderOf(test, shard), shard);
-    holderOf(test, shard).faults.next('putShard', 'error');
+    holderOf(test, shard).faults.always('putShard', 'error');
     assert.ok((await get(test, 'key')).equals(bytes));
     assert.equal((await test.upkeep.runOnce()).shardsRepaired, 0);
     assert.equal(await countShards(test), 6, 'what is partly good stays');
+    holderOf(test, shard).faults.clear();
     // Nobody suspects the provider any more.
     test.clock.nowMs += 60_000;
     assert.equal((await test.upkeep.runOnce()).shardsRepaired, 1, 'it was not forgotten');
