@@ -57,6 +57,10 @@ export interface FailureDetails {
   'provider-full': { providerId: string };
   /** A provider failed in any other way; the cause is attached. */
   'provider-error': { providerId: string; call: string };
+  /** No provider of this id is in the fleet. */
+  'provider-unknown': { providerId: string };
+  /** What was asked of a provider does not go with its state, or with what it still holds. */
+  'provider-in-use': { providerId: string; reason: string };
   /** A stripe that a metadata write refers to is gone (its last reference was dropped meanwhile). */
   'stripe-missing': { stripeId: string };
 }

@@ -59,6 +59,63 @@ export interface SealedSpan {
   readonly extents: readonly Extent[];
 }
 
+export const providerStates = ['joining', 'active', 'suspended', 'draining', 'gone'] as const;
+/**
+ * What an operator has said of a provider (docs/operations.md); whether it answers is another matter.
+ * - `joining`: known, but not opened and checked yet; it takes nothing
+ * - `active`: takes new shards and serves
+ * - `suspended`: not called at all for a while; its shards count as absent, and are not rebuilt elsewhere
+ * - `draining`: takes nothing new and serves; its shards are moved elsewhere
+ * - `gone`: will never come back; its shards are lost
+ */
+export type ProviderState = (typeof providerStates)[number];
+
+/** How a provider is reached. */
+export type ProviderLocation =
+  | {
+      readonly kind: 'directory';
+      readonly path: string;
+      /** Free space of the file system that new shards leave alone. */
+      readonly reserveBytes: number;
+      /** Shards shorter than this share segment files; 0: every shard is a file. */
+      readonly segmentShardBytes: number;
+    }
+  | {
+      readonly kind: 'node';
+      /** Such as `https://node1.example.net:9100`. */
+      readonly endpoint: string;
+      readonly keyId: string;
+      readonly secret: string;
+    }
+  | {
+      readonly kind: 'bucket';
+      /** Absent for AWS itself. */
+      readonly endpoint?: string;
+      readonly region: string;
+      readonly bucket: string;
+      readonly prefix: string;
+      readonly accessKeyId: string;
+      readonly secretAccessKey: string;
+      readonly isPathStyle: boolean;
+    };
+
+/** A member of the fleet as the metadata store keeps it. */
+export interface ProviderRecord {
+  readonly id: ProviderId;
+  readonly state: ProviderState;
+  /** Who runs it, in which country, in which zone: what may fail together. Empty where nobody said; then it stands for itself. */
+  readonly operator: string;
+  readonly country: string;
+  readonly zone: string;
+  /** Share of new data that it should take, relative to the others; above 0. */
+  readonly weight: number;
+  /** What it may hold at most; absent: as much as it says it can. */
+  readonly capacityBytes?: number;
+  readonly location: ProviderLocation;
+  /** When it came to be in its present state. */
+  readonly stateSinceMs: number;
+}
+
 /** Where one shard of a stripe lies. */
 export interface PlacedShard {
   /** 0 to k-1 are data, k to k+m-1 are parity. */
@@ -90,6 +147,8 @@ export interface Stripe {
   readonly manifestBytes: number;
   /** The shards that are known to be durable, by index. Shards with no stored bytes (see geometry) never appear. */
   readonly shards: readonly PlacedShard[];
+  /** Shards that were found to be gone or wrong where they were, until repair has replaced them; absent where there are none. */
+  readonly lostShards?: readonly PlacedShard[];
 }
 
 export const checksumAlgorithms = ['CRC32', 'CRC32C', 'CRC64NVME', 'SHA1', 'SHA256'] as const;

@@ -87,6 +87,8 @@ const table: Table = {
   'provider-timeout': internalError,
   'provider-full': () => new S3Error('InsufficientStorage'),
   'provider-error': internalError,
+  'provider-unknown': internalError,
+  'provider-in-use': internalError,
   'stripe-missing': internalError,
 };
 

@@ -7,6 +7,7 @@ import type {
   Part,
   PartSummary,
   PlacedShard,
+  ProviderId,
   SealedSpan,
   ShardCid,
   StoredContent,
@@ -18,6 +19,7 @@ import type {
   VersioningState,
   WriteCondition,
 } from '../core/model.ts';
+import type { FleetStore } from './fleet-store.ts';
 
 /**
  * The source of truth about buckets, versions, uploads, stripes and where their shards lie.
@@ -32,7 +34,7 @@ import type {
  * - Nothing here does I/O to providers. A stripe whose last reference is dropped becomes *freed*; upkeep deletes its
  *   shards and then calls `forgetStripe`.
  */
-export interface MetadataStore {
+export interface MetadataStore extends FleetStore {
   /**
    * A number that no version, part or upload has or will ever have; later ones are higher, also after a restart. Writers draw it
    * before their bytes go to the providers, since the stripe's manifest bears it. Nothing is stored.
@@ -120,8 +122,11 @@ export interface MetadataStore {
   recordShard(stripeId: StripeId, shard: PlacedShard): Promise<void>;
   /** Live stripes that have fewer durable shards than they should: those first that can bear the fewest further losses. */
   listDegradedStripes(limit: number): Promise<Stripe[]>;
-  /** Which of these shards belong to a stripe that is known (live or freed): what is not among them is an orphan. */
-  knownShards(cids: readonly ShardCid[]): Promise<Set<ShardCid>>;
+  /**
+   * Which of these shards belong to a stripe that is known (live or freed). With `holder`, only those that are recorded at this
+   * provider, as good or as lost: what is not among them is an orphan there, although another may hold the same.
+   */
+  knownShards(cids: readonly ShardCid[], holder?: ProviderId): Promise<Set<ShardCid>>;
   /** Stripes that nothing refers to since before `beforeMs`, oldest first. */
   listFreedStripes(beforeMs: number, limit: number): Promise<Stripe[]>;
   /** Drops the record of a freed stripe once its shards are gone. Does nothing to a live or unknown one. */
@@ -251,7 +256,7 @@ export type SystemObject = Omit<PutSystemObject, 'stripes'>;
  * A kind and a key name one row.
  */
 export interface MetadataRecord {
-  readonly kind: 'bucket' | 'version' | 'upload' | 'part' | 'stripe' | 'setting';
+  readonly kind: 'bucket' | 'version' | 'upload' | 'part' | 'stripe' | 'provider' | 'setting';
   readonly key: string;
   readonly value: unknown;
 }

@@ -5,6 +5,8 @@ import type {
   Bucket,
   ObjectVersion,
   PlacedShard,
+  ProviderId,
+  ProviderRecord,
   ShardCid,
   Stripe,
   StripeId,
@@ -13,6 +15,7 @@ import type {
   VersionId,
   VersioningState,
 } from '../../core/model.ts';
+import type { Placement } from '../fleet-store.ts';
 import type {
   BucketPage,
   BucketQuery,
@@ -46,9 +49,12 @@ import { BucketTable } from './bucket-table.ts';
 import { ChangeLog } from './change-log.ts';
 import { ExtentMover } from './extent-mover.ts';
 import { ImportFinisher } from './import-finisher.ts';
+import { LeftoverTally } from './leftover-tally.ts';
 import { Listings } from './listings.ts';
 import { NameTable } from './name-table.ts';
 import { type DatabaseLog, openDatabase, openLog } from './open-database.ts';
+import { PlacementTable } from './placement-table.ts';
+import { ProviderTable } from './provider-table.ts';
 import { RecordImporter } from './record-importer.ts';
 import { RecordReader } from './record-reader.ts';
 import { SettingTable } from './setting-table.ts';
@@ -87,6 +93,8 @@ class SqliteStore implements MetadataStore {
   readonly #tally: Tally;
   readonly #buckets: BucketTable;
   readonly #stripes: StripeTable;
+  readonly #placements: PlacementTable;
+  readonly #providers: ProviderTable;
   readonly #versions: VersionVerbs;
   readonly #uploads: UploadVerbs;
   readonly #listings: Listings;
@@ -109,7 +117,9 @@ class SqliteStore implements MetadataStore {
     const settings = new SettingTable({ db, changes });
     const buckets = new BucketTable({ db, tally, settings, changes });
     const references = new StripeReferences({ db, tally });
-    const stripes = new StripeTable({ db, names, tally, clock, changes, references });
+    const placements = new PlacementTable({ db, names });
+    const leftovers = new LeftoverTally({ db });
+    const stripes = new StripeTable({ db, names, tally, clock, changes, references, placements, leftovers });
     const cache = new VersionCache();
     const versions = new VersionTable({ db, tally, stripes, changes, cache });
     const versionVerbs = new VersionVerbs({ names, tally, buckets, stripes, versions, cache });
@@ -117,6 +127,8 @@ class SqliteStore implements MetadataStore {
     this.#tally = tally;
     this.#buckets = buckets;
     this.#stripes = stripes;
+    this.#placements = placements;
+    this.#providers = new ProviderTable({ db, names, changes, placements, leftovers });
     this.#versions = versionVerbs;
     this.#uploads = new UploadVerbs({ db, names, tally, clock, changes, buckets, stripes, versions, versionVerbs });
     this.#listings = new Listings({ db, names, buckets, versions });
@@ -127,7 +139,7 @@ class SqliteStore implements MetadataStore {
     this.#records = new RecordReader({ db, names, changes, tally });
     this.#importer = new RecordImporter({ db, names, tally });
     this.#finisher = new ImportFinisher({ db, clock });
-    const state = new StoreState({ names, tally, changes, buckets, references, stripes });
+    const state = new StoreState({ names, tally, changes, buckets, references, stripes, placements, leftovers });
     this.#log = openLog(db);
     this.#queue = new WriteQueue({ db, state, log, flush: this.#log?.flush });
     this.#state = state;
@@ -259,9 +271,44 @@ class SqliteStore implements MetadataStore {
     return this.#stripes.listDegraded(limit);
   }
 
-  async knownShards(cids: readonly ShardCid[]): Promise<Set<ShardCid>> {
+  async knownShards(cids: readonly ShardCid[], holder?: ProviderId): Promise<Set<ShardCid>> {
     if (this.#queue.flushing) await this.#queue.flushing;
-    return this.#stripes.knownShards(cids);
+    return this.#stripes.knownShards(cids, holder);
+  }
+
+  async listProviders(): Promise<ProviderRecord[]> {
+    if (this.#queue.flushing) await this.#queue.flushing;
+    return this.#providers.list();
+  }
+
+  putProvider(record: ProviderRecord): Promise<void> {
+    return this.#queue.run(() => this.#providers.put(record));
+  }
+
+  forgetProvider(id: ProviderId): Promise<void> {
+    return this.#queue.run(() => this.#providers.forget(id));
+  }
+
+  listPlacements(): Promise<Placement[]> {
+    return this.#placements.list(() => this.#queue.flushing);
+  }
+
+  async listPlacedStripes(placementId: number, after: StripeId | undefined, limit: number): Promise<Stripe[]> {
+    if (this.#queue.flushing) await this.#queue.flushing;
+    return this.#stripes.listPlaced(placementId, after, limit);
+  }
+
+  listStripes(after: StripeId | undefined, limit: number): Promise<Stripe[]> {
+    return this.#stripes.listLive(after, limit, () => this.#queue.flushing);
+  }
+
+  loseShard(stripeId: StripeId, shard: PlacedShard): Promise<void> {
+    return this.#queue.run(() => this.#stripes.loseShard(stripeId, shard));
+  }
+
+  async findOldestDegradedMs(): Promise<number | undefined> {
+    if (this.#queue.flushing) await this.#queue.flushing;
+    return this.#stripes.findOldestDegradedMs();
   }
 
   async listFreedStripes(beforeMs: number, limit: number): Promise<Stripe[]> {
