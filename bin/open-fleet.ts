@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { systemClock } from '../core/clock.ts';
 import { type Config, defaultProviderCount, defaultReserveBytes, defaultSegmentShardBytes } from '../core/config.ts';
 import type { Metrics } from '../core/metrics.ts';
-import type { ProviderId } from '../core/model.ts';
+import type { ProviderId, ProviderRecord } from '../core/model.ts';
 import { Fleet, type FleetMember } from '../placement/fleet.ts';
 import { ProviderHealth } from '../placement/provider-health.ts';
 import { openDirectoryProvider } from '../placement/providers/directory-provider.ts';
@@ -28,19 +28,24 @@ export async function openFleet(setting: FleetSetting): Promise<Fleet> {
   const health = new ProviderHealth({ clock: systemClock, suspectMs: limits.suspectMs });
   const members: FleetMember[] = [];
   for (const config of providers) {
-    const { id, weight, ...options } = config;
+    const { id, ...options } = config;
     try {
       const provider = await openDirectoryProvider({ id: id as ProviderId, ...options });
       // From the inside out: faults (in tests), then the deadline, then what counts and judges the outcome.
       const faulty = wrapProvider?.(provider) ?? provider;
       const bounded = withDeadline(faulty, { timeoutMs: limits.providerTimeoutMs });
-      members.push({ provider: withObservation(bounded, { metrics, health }), weight });
+      members.push({ record: recordOf(config), provider: withObservation(bounded, { metrics, health }) });
     } catch (error) {
       if (onFailure === undefined) throw error;
       onFailure(config, error);
     }
   }
-  return new Fleet({ members, health });
+  return new Fleet({ members, health, metrics });
+}
+
+function recordOf({ id, weight, ...location }: ProviderConfig): ProviderRecord {
+  const labels = { operator: '', country: '', zone: '' };
+  return { id: id as ProviderId, state: 'active', ...labels, weight, location, stateSinceMs: 0 };
 }
 
 export async function closeFleet(fleet: Fleet): Promise<void> {

@@ -1,5 +1,6 @@
 import { ByteBudget } from '../core/byte-budget.ts';
 import type { Clock } from '../core/clock.ts';
+import { isFailure } from '../core/failure.ts';
 import type { Log } from '../core/log.ts';
 import type { Metrics } from '../core/metrics.ts';
 import type { Profile, StripeId } from '../core/model.ts';
@@ -96,6 +97,7 @@ export function createEngine(parts: {
       return journal ?? noJournal;
     },
     noteProviderFailure: ({ id }, error) => {
+      if (isFailure(error, 'provider-full')) fleet.noteFull(id);
       if (failureNotes.note(id)) log.warn({ provider: id, err: error }, 'provider failed to take a shard');
     },
     kickRepair: () => upkeep.kick(),
