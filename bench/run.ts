@@ -7,6 +7,7 @@ import { benchCodecs, type CodecResult } from './codec.ts';
 import { type CaseResult, compareServers, type Pace } from './compare-servers.ts';
 import { benchDay } from './day.ts';
 import { benchGatewayPath } from './gateway-path.ts';
+import { benchNode } from './node.ts';
 import { renderCases, renderCodecs, renderProfile } from './render-table.ts';
 import { summarizeProfile } from './summarize-profile.ts';
 import { startTarget, type Target, type TargetName, targetNames } from './target.ts';
@@ -19,6 +20,7 @@ const usage = `usage: npm run bench -- [NAME ...] [--quick] [--json] [--profile]
   NAME        only cases whose name begins so: ${benchCases.map(({ name }) => name).join(', ')}, codec
   path        the gateway's own cost only: its HTTP and S3 layers over an engine that stores nothing, beside node:http
   day         ${dayRate} PUTs a second of 4 KiB, five times 50 million a day, held for --minutes (60); --rate for another one
+  node        small puts and reads through a node and straight into its directory; streams beside plain node:http
   churn       disk use after overwrites and deletes, against what live data need
   --quick     few and short rounds: under a minute for everything, and rougher
   --json      results as JSON on standard output
@@ -59,6 +61,7 @@ async function main(): Promise<void> {
   const say = (text: string): void => void process.stdout.write(`${text}\n`);
   const [name] = values.help ? [] : positionals;
   if (name === 'path') return say(await benchGatewayPath({ pace, profile: values.profile }));
+  if (name === 'node') return say(await benchNode({ folder, isQuick: values.quick }));
   if (name === 'churn') return say(await benchChurn({ folder, isQuick: values.quick }));
   if (name === 'day') return benchDay({ minutes: Number(values.minutes), rate: Number(values.rate), folder }, say);
   const isChosen = (name: string): boolean =>

@@ -20,8 +20,10 @@ import { Router } from '../gateway/router.ts';
 import { S3Handler } from '../gateway/s3-handler.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
 import { openSqliteStore } from '../metadata/sqlite/sqlite-store.ts';
+import { ProviderProber } from '../placement/provider-prober.ts';
 import { makeFolder } from '../placement/providers/durable-files.ts';
 import type { Provider } from '../placement/providers/provider.ts';
+import { reportHealth } from '../placement/report-health.ts';
 import { closeFleet, configuredProviders, openFleet } from './open-fleet.ts';
 import { rootKeySetting } from './root-account.ts';
 
@@ -67,6 +69,14 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
   const setting = { providers: configuredProviders(config), limits, metrics, wrapProvider: parts.wrapProvider };
   const fleet = opened.adopt(await openFleet(setting), closeFleet);
   log.debug({ providers: fleet.members.length }, 'providers opened');
+  const listProviders = (): Provider[] => fleet.members.map(({ provider }) => provider);
+  metrics.observeFleet = () => {
+    const ids = listProviders().map(({ id }) => id);
+    reportHealth(metrics, fleet.health, ids);
+  };
+  const prober = new ProviderProber({ listProviders, health: fleet.health });
+  prober.start();
+  opened.defer(() => prober.stop());
   const { engine, upkeep, journal } = createEngine({
     metadata,
     fleet,

@@ -14,17 +14,22 @@ export class ConfigError extends Error {
 
 const mebibyte = 1024 * 1024;
 
-const address = z.string().transform((text, context) => {
+/** Where to listen, from `host:port`, `[host]:port` or `:port`; undefined for what is none of them. */
+export function parseListenAddress(text: string): { host: string; port: number } | undefined {
   const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
   const port = Number(match?.[3]);
-  if (!match || port > 65_535) {
-    context.addIssue({
-      code: 'custom',
-      message: `must be host:port, such as 127.0.0.1:9000, not ${JSON.stringify(text)}`,
-    });
-    return z.NEVER;
-  }
+  if (!match || port > 65_535) return undefined;
   return { host: match[1] ?? (match[2] || '0.0.0.0'), port };
+}
+
+const address = z.string().transform((text, context) => {
+  const parsed = parseListenAddress(text);
+  if (parsed !== undefined) return parsed;
+  context.addIssue({
+    code: 'custom',
+    message: `must be host:port, such as 127.0.0.1:9000, not ${JSON.stringify(text)}`,
+  });
+  return z.NEVER;
 });
 
 const accessKey = z.strictObject({
@@ -93,6 +98,15 @@ const limits = z
       .int()
       .min(1)
       .default(16 * mebibyte),
+    /**
+     * How much repair reads from providers and writes to them a second at most, and how many calls it makes; less while clients suffer
+     * from it. A stripe that can bear no further loss is not held up.
+     */
+    repairBytesPerS: z
+      .int()
+      .min(1)
+      .default(128 * mebibyte),
+    repairOpsPerS: z.int().min(1).default(1_000),
     /** How long a call to a provider may take before another is asked in its place. */
     providerTimeoutMs: z.int().min(10).default(15_000),
     /** How long a read waits for a block before it is rebuilt from others as well. */

@@ -12,13 +12,22 @@ import {
   shardBlockOffset,
   shardFooterOffset,
 } from '../erasure/shard-format.ts';
+import { readKind } from '../placement/call-pace.ts';
 import type { Fleet } from '../placement/fleet.ts';
 import type { Provider } from '../placement/providers/provider.ts';
+import { HedgeBudget } from './hedge-budget.ts';
 import { RecentNotes } from './recent-notes.ts';
 
 /** What a cached table costs beside its digests, about. */
 const tableOverheadBytes = 200;
 const badShardAgeMs = 60_000;
+/** A block is late once so many of its provider's calls were quicker. */
+const lateShare = 0.95;
+/** Below this, timers and a busy event loop say more than the provider does. */
+const leastLateMs = 2;
+/** Hedges are at most one block more in ten, and so many at once. */
+const hedgeShare = 0.1;
+const hedgeBurst = 64;
 
 /** Where in a block a piece of it begins. */
 export interface PiecePlace {
@@ -35,6 +44,9 @@ export class BlockReader {
   readonly #tables: LRUCache<ShardCid, DigestTable>;
   /** Shards that could not be read lately. */
   readonly #badShards = new RecentNotes({ maxNotes: 10_000, ageMs: badShardAgeMs });
+
+  /** What reads may ask for beyond what they need. */
+  readonly hedges = new HedgeBudget({ share: hedgeShare, burst: hedgeBurst });
 
   /** Told of shards that are gone or wrong beyond doubt. */
   readonly #onDamage: (stripe: Stripe, shard: PlacedShard) => void;
@@ -56,6 +68,27 @@ export class BlockReader {
   /** Whether others should be asked first. */
   isDoubtful({ providerId, cid }: PlacedShard): boolean {
     return this.#fleet.isSuspect(providerId) || this.#badShards.has(noteName(providerId, cid));
+  }
+
+  /** Whether others answer so much faster that they should be asked in its place, even if what is wanted must be rebuilt. */
+  isSlow({ providerId }: PlacedShard, bytes: number): boolean {
+    return this.#fleet.health.isSlow(providerId, readKind(bytes));
+  }
+
+  /** How long so many bytes take as a rule, in milliseconds; undefined while that is not known. */
+  typicalMs({ providerId }: PlacedShard, bytes: number): number | undefined {
+    return this.#fleet.health.of(providerId).typicalMs(readKind(bytes));
+  }
+
+  /** How long so many bytes may take before others should be asked as well, in milliseconds; at most `mostMs`. */
+  lateAfterMs({ providerId }: PlacedShard, bytes: number, mostMs: number): number {
+    const usualMs = this.#fleet.health.of(providerId).quantileMs(readKind(bytes), lateShare);
+    return usualMs === undefined ? mostMs : Math.min(Math.max(usualMs, leastLateMs), mostMs);
+  }
+
+  /** Says that so many bytes did not come in time. */
+  noteLate({ providerId }: PlacedShard, bytes: number, elapsedMs: number): void {
+    this.#fleet.health.of(providerId).late(readKind(bytes), elapsedMs);
   }
 
   /** Whether there is anybody to ask. */

@@ -1,6 +1,5 @@
 import { ByteBudget } from '../core/byte-budget.ts';
 import type { Clock } from '../core/clock.ts';
-import { isFailure } from '../core/failure.ts';
 import type { Log } from '../core/log.ts';
 import type { Metrics } from '../core/metrics.ts';
 import type { Profile, StripeId } from '../core/model.ts';
@@ -31,7 +30,9 @@ import type { VerifyReport } from './recovery/verify-report.ts';
 import { type VerifyOptions, verifyStore } from './recovery/verify-store.ts';
 import { RowPool, rowBufferBytes } from './row-pool.ts';
 import { StripePins } from './stripe-pins.ts';
+import { ClientLoad } from './upkeep/client-load.ts';
 import { Upkeep } from './upkeep/upkeep.ts';
+import { UpkeepLocks } from './upkeep/upkeep-locks.ts';
 
 const failureNoteAgeMs = 60_000;
 const noJournal: MetadataJournal = { flush: async () => {}, coversUntilMs: () => Number.POSITIVE_INFINITY };
@@ -93,11 +94,12 @@ export function createEngine(parts: {
       onDamage: (stripe, shard) => upkeep.noteDamage(stripe, shard),
     }),
     pins: new StripePins(),
+    locks: new UpkeepLocks(),
+    clientLoad: new ClientLoad(),
     get journal() {
       return journal ?? noJournal;
     },
     noteProviderFailure: ({ id }, error) => {
-      if (isFailure(error, 'provider-full')) fleet.noteFull(id);
       if (failureNotes.note(id)) log.warn({ provider: id, err: error }, 'provider failed to take a shard');
     },
     kickRepair: () => upkeep.kick(),

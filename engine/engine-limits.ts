@@ -19,6 +19,8 @@ export interface EngineLimits {
   readonly hedgeMs: number;
   /** How long a write waits for a provider under suspicion. */
   readonly suspectWaitMs: number;
+  /** A write waits at least so long for a provider that is later than the others; see `settleLanes`. */
+  readonly lateWriteMs: number;
   /** Objects and parts up to this length share stripes with others that arrive together; 0: each has stripes of its own. */
   readonly packObjectBytes: number;
   /** The longest PUT, part, or copy source. AWS: 5 GiB. */
@@ -43,6 +45,10 @@ export interface EngineLimits {
   readonly compactAgeMs: number;
   /** How much compaction reads a second at most. */
   readonly compactBytesPerS: number;
+  /** How much repair reads from providers and writes to them a second at most, unless a stripe can bear no further loss. */
+  readonly repairBytesPerS: number;
+  /** How many calls it makes a second at most. */
+  readonly repairOpsPerS: number;
   /** From one search for orphans to the next. */
   readonly orphanIntervalMs: number;
 }
@@ -55,6 +61,7 @@ export const defaultLimits: EngineLimits = {
   digestCacheBytes: 8 * MiB,
   hedgeMs: 300,
   suspectWaitMs: 1_000,
+  lateWriteMs: 1_000,
   packObjectBytes: maxPackObjectBytes,
   maxPutBytes: 5 * GiB,
   maxObjectBytes: 5 * 1024 * GiB,
@@ -67,5 +74,7 @@ export const defaultLimits: EngineLimits = {
   snapshotBatches: 1_000,
   compactAgeMs: 60_000,
   compactBytesPerS: 16 * MiB,
+  repairBytesPerS: 128 * MiB,
+  repairOpsPerS: 1_000,
   orphanIntervalMs: 6 * hourMs,
 };

@@ -97,7 +97,7 @@ function startRow(parts: EngineParts, slice: RowSlice, lease: Lease, signal: Abo
   const lastIndex = Math.floor((to - 1) / stripe.blockBytes);
   const wanted = Array.from({ length: lastIndex - firstIndex + 1 }, (_, at) => firstIndex + at);
   const { blocks: reader, codec, metrics, limits } = parts;
-  const rowParts = { blocks: reader, codec, metrics, hedgeMs: limits.hedgeMs };
+  const rowParts = { blocks: reader, codec, metrics, hedgeMs: limits.hedgeMs, isUrgent: true };
   const blocks = readRow(rowParts, { stripe, row, wanted }, signal);
   // Whoever waits for it sees the error; nobody may be waiting yet, or ever.
   blocks.catch(() => {});

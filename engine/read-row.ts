@@ -12,18 +12,26 @@ export interface RowRequest {
   readonly row: number;
   /** Shards whose blocks are wanted; each must store something in this row. */
   readonly wanted: readonly number[];
+  /** A shard that is not to be asked: somebody waits for it already. */
+  readonly without?: number;
 }
 
 interface RowReadParts {
   readonly blocks: BlockReader;
   readonly codec: ErasureCodec;
   readonly metrics: Metrics;
+  /** How long a block may take at the most before others are asked as well. */
   readonly hedgeMs: number;
+  /** Whether a block counts as late as soon as it is later than its provider does as a rule: for reads that clients wait for. */
+  readonly isUrgent?: boolean;
+  /** Whether all of it is asked for beyond what is needed, since what is wanted is late elsewhere. */
+  readonly isHedge?: boolean;
 }
 
 /**
  * The wanted blocks of one row, verified, in the order asked for. They are read where they lie; when one cannot be had,
- * is wrong, or is slow, the row is rebuilt from any k blocks, and whichever way is done first wins.
+ * is wrong, or is late, or its provider is slow, the row is rebuilt from any k blocks, and whichever way is done first wins.
+ * What is then still asked for is cancelled.
  *
  * @throws Failure `too-few-shards`; the signal's reason
  */
@@ -33,6 +41,9 @@ export function readRow(parts: RowReadParts, request: RowRequest, signal: AbortS
 
 /** `idle`: not asked yet. `late`: asked, and so slow that it is no longer counted on. `zero`: stores nothing, known without asking. */
 type BlockState = 'idle' | 'asked' | 'late' | 'present' | 'zero' | 'gone';
+
+const hedged = { outcome: 'hedged' } as const;
+const waited = { outcome: 'waited' } as const;
 
 class RowRead {
   readonly #parts: RowReadParts;
@@ -44,11 +55,15 @@ class RowRead {
   readonly #outcome = Promise.withResolvers<Uint8Array[]>();
   /** Whom to ask, best first. */
   readonly #candidates: number[];
-  #hedge: NodeJS.Timeout | undefined;
+  /** When each block that was asked for counts as late, by `performance.now()`, and when it was asked for. */
+  readonly #lateAt: Float64Array;
+  readonly #askedAt: Float64Array;
+  #alarm: NodeJS.Timeout | undefined;
+  #alarmAt = Number.POSITIVE_INFINITY;
   #isOver = false;
 
   constructor(parts: RowReadParts, request: RowRequest, signal: AbortSignal) {
-    const { stripe, row, wanted } = request;
+    const { stripe, row, wanted, without } = request;
     this.#parts = parts;
     this.#request = request;
     this.#scope = new AbortScope(signal);
@@ -56,9 +71,12 @@ class RowRead {
     this.#shards = new Array(count).fill(undefined);
     for (const shard of stripe.shards) this.#shards[shard.index] = shard;
     this.#blocks = new Array(count).fill(undefined);
+    this.#lateAt = new Float64Array(count);
+    this.#askedAt = new Float64Array(count);
     this.#states = this.#shards.map((shard, index) => {
       if (storedBlockBytes(stripe, index, row) === 0) return 'zero';
-      return shard !== undefined && parts.blocks.isReachable(shard) ? 'idle' : 'gone';
+      const canAsk = shard !== undefined && index !== without && parts.blocks.isReachable(shard);
+      return canAsk ? 'idle' : 'gone';
     });
     this.#candidates = this.#rankCandidates(wanted);
   }
@@ -68,24 +86,26 @@ class RowRead {
       this.#scope.signal.throwIfAborted();
       for (const index of this.#request.wanted) {
         const shard = this.#shards[index];
-        if (this.#states[index] === 'idle' && shard && !this.#parts.blocks.isDoubtful(shard)) this.#ask(index, shard);
+        if (this.#states[index] === 'idle' && shard && this.#doubtOf(index, shard) === 0) this.#ask(index, shard);
       }
-      this.#hedge = setInterval(() => this.#giveUpWaiting(), this.#parts.hedgeMs);
       this.#advance();
       return await this.#outcome.promise;
     } finally {
       this.#isOver = true;
-      clearInterval(this.#hedge);
+      clearTimeout(this.#alarm);
       this.#scope.close();
     }
   }
 
-  /** Wanted blocks first, then others, and in either case the trusted ones before the doubtful. */
+  /** Wanted blocks first, then others from those that answer fastest; after these the slow, and last the doubtful. */
   #rankCandidates(wanted: readonly number[]): number[] {
     const rank = (index: number): number => {
       const shard = this.#shards[index];
-      const doubt = shard !== undefined && this.#parts.blocks.isDoubtful(shard) ? 2 : 0;
-      return doubt + (wanted.includes(index) ? 0 : 1);
+      if (shard === undefined) return 0;
+      const doubt = this.#doubtOf(index, shard) * 1000;
+      // In steps of two, so that those about as fast share the load.
+      const typicalMs = this.#parts.blocks.typicalMs(shard, this.#bytesOf(index)) ?? 0;
+      return doubt + (wanted.includes(index) ? 0 : 100 + Math.round(Math.log2(typicalMs + 1)));
     };
     return Array.from(this.#states.keys())
       .filter((index) => this.#states[index] === 'idle')
@@ -94,10 +114,26 @@ class RowRead {
       .map(({ index }) => index);
   }
 
+  /** Why others should be asked first: 0 for no reason, 1 for a slow provider, 2 for one that failed or whose shard did. */
+  #doubtOf(index: number, shard: PlacedShard): number {
+    if (this.#parts.blocks.isDoubtful(shard)) return 2;
+    return this.#parts.blocks.isSlow(shard, this.#bytesOf(index)) ? 1 : 0;
+  }
+
+  #bytesOf(index: number): number {
+    return storedBlockBytes(this.#request.stripe, index, this.#request.row);
+  }
+
   #ask(index: number, shard: PlacedShard): void {
+    const { blocks, hedgeMs, isUrgent, isHedge } = this.#parts;
     const { stripe, row } = this.#request;
+    if (isHedge || this.#states.includes('late')) blocks.hedges.spend();
+    else blocks.hedges.earn();
     this.#states[index] = 'asked';
-    this.#parts.blocks.readBlock(stripe, shard, row, this.#scope.signal).then(
+    const nowMs = performance.now();
+    this.#askedAt[index] = nowMs;
+    this.#lateAt[index] = nowMs + (isUrgent ? blocks.lateAfterMs(shard, this.#bytesOf(index), hedgeMs) : hedgeMs);
+    blocks.readBlock(stripe, shard, row, this.#scope.signal).then(
       (block) => {
         this.#states[index] = 'present';
         this.#blocks[index] = block;
@@ -110,10 +146,49 @@ class RowRead {
     );
   }
 
-  /** What is asked is no longer counted on, so that others are asked as well. */
-  #giveUpWaiting(): void {
-    for (const [index, state] of this.#states.entries()) if (state === 'asked') this.#states[index] = 'late';
+  /** Sees to it that blocks which are late are noticed. */
+  #setAlarm(): void {
+    let atMs = Number.POSITIVE_INFINITY;
+    for (const [index, state] of this.#states.entries()) {
+      if (state === 'asked') atMs = Math.min(atMs, this.#lateAt[index]!);
+    }
+    if (atMs === this.#alarmAt) return;
+    clearTimeout(this.#alarm);
+    this.#alarmAt = atMs;
+    if (atMs === Number.POSITIVE_INFINITY) return;
+    // One turn later, what came while this process was busy has been taken in.
+    this.#alarm = setTimeout(() => setImmediate(() => this.#noticeLate()), Math.max(atMs - performance.now(), 0));
+  }
+
+  /** What is late is no longer counted on, so that others are asked as well, as far as the budget for hedges allows. */
+  #noticeLate(): void {
+    if (this.#isOver) return;
+    const { blocks, hedgeMs, metrics } = this.#parts;
+    const nowMs = performance.now();
+    this.#alarmAt = Number.NaN;
+    for (const [index, state] of this.#states.entries()) {
+      const shard = this.#shards[index];
+      if (state !== 'asked' || shard === undefined || this.#lateAt[index]! > nowMs + 0.5) continue;
+      const lastMs = this.#askedAt[index]! + hedgeMs;
+      const isLast = nowMs + 0.5 >= lastMs;
+      blocks.noteLate(shard, this.#bytesOf(index), nowMs - this.#askedAt[index]!);
+      if (isLast || (!blocks.hedges.isSpent && this.#hasHelp())) {
+        this.#states[index] = 'late';
+        metrics.blocksLate.inc(hedged);
+      } else {
+        this.#lateAt[index] = lastMs;
+        metrics.blocksLate.inc(waited);
+      }
+    }
     this.#advance();
+  }
+
+  /** Whether there is anybody left to ask who may be expected to answer soon. */
+  #hasHelp(): boolean {
+    return this.#candidates.some((index) => {
+      const shard = this.#shards[index];
+      return this.#states[index] === 'idle' && shard !== undefined && this.#doubtOf(index, shard) === 0;
+    });
   }
 
   #advance(): void {
@@ -121,6 +196,7 @@ class RowRead {
     try {
       const blocks = this.#decide();
       if (blocks !== undefined) this.#outcome.resolve(blocks);
+      else this.#setAlarm();
     } catch (error) {
       this.#isOver = true;
       this.#outcome.reject(error);

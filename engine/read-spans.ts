@@ -16,6 +16,7 @@ import type { PiecePlace } from './block-reader.ts';
 import { packagesOf } from './cut-spans.ts';
 import type { EngineParts } from './engine-parts.ts';
 import { readExtents } from './read-extents.ts';
+import { readPiece } from './read-piece.ts';
 
 /**
  * The plain bytes of spans, in order. Every package is opened before a byte of it leaves. Chunks belong to the consumer, each a
@@ -78,13 +79,13 @@ async function readInOneBlock(
     if (stripe === undefined) throw new Failure('stripe-missing', { stripeId: extent.stripeId });
     const place = placeInBlock(stripe, extent.offset, extent.length);
     if (place === undefined || parts.blocks.isDoubtful(place.shard)) return undefined;
-    const reading = parts.blocks.readPiece(stripe, place, extent.length, signal);
-    const sealed = await beforeLate(reading, parts.limits.hedgeMs);
-    if (sealed === undefined) return undefined;
+    if (parts.blocks.isSlow(place.shard, extent.length)) return undefined;
+    const read = await readPiece(parts, { stripe, place, length: extent.length }, signal);
+    if (read === undefined) return undefined;
     const opener = new SpanOpener(span, unwrapKey(parts, span));
-    const pieces = [...opener.update(sealed, false)];
+    const pieces = [...opener.update(read.bytes, false)];
     opener.finish();
-    parts.metrics.blocksRead.inc(verified);
+    if (!read.isRebuilt) parts.metrics.blocksRead.inc(verified);
     const [piece] = pieces;
     const bytes = pieces.length === 1 && piece ? piece : joinPieces(pieces);
     lease.shrink(bytes.length);
@@ -112,14 +113,6 @@ function joinPieces(pieces: readonly Uint8Array[]): Uint8Array {
 }
 
 const verified = { outcome: 'verified' } as const;
-
-/** What is read, or undefined when it takes longer than a block may: then it is time to ask others too. */
-function beforeLate<T>(reading: Promise<T>, hedgeMs: number): Promise<T | undefined> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, hedgeMs, undefined);
-    reading.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
-}
 
 /** Where in a block a piece of a stripe's data lies; undefined where it lies in several, or the shard is not at hand. */
 function placeInBlock(stripe: Stripe, offset: number, length: number): PiecePlace | undefined {

@@ -1,4 +1,4 @@
-import { Failure } from '../core/failure.ts';
+import { Failure, isFailure } from '../core/failure.ts';
 import type { PlacedShard, ShardCid, Stripe } from '../core/model.ts';
 import {
   digestBlock,
@@ -15,6 +15,10 @@ export interface LaneSetting {
   /** Shared by all lanes of the stripe, so that no two try the same provider. */
   readonly placer: Placer;
   isSuspect(provider: Provider): boolean;
+  /** Whether nobody should wait for the provider who can do without it; never unless given. */
+  isDown?(provider: Provider): boolean;
+  /** Whether the stripe is safe without one of the lanes that are left; never unless given. */
+  mayForgo?(): boolean;
   noteFailure(provider: Provider, error: unknown): void;
   /** How long a call to a provider under suspicion may take. */
   readonly suspectWaitMs: number;
@@ -25,8 +29,9 @@ export interface LaneSetting {
 export type StripeEnd = Pick<Stripe, 'dataBytes' | 'manifestBytes'>;
 
 /**
- * One shard on its way to a provider. A provider that fails is replaced by the next one as long as all that was written
- * to it is at hand; after that the lane is dead, which is for the stripe to judge. Only an abort makes calls throw.
+ * One shard on its way to a provider. A provider that fails, or is late, is replaced by the next one as long as all that was
+ * written to it is at hand; after that the lane is dead, which is for the stripe to judge. It dies as well where only providers
+ * are left that are down, and the stripe can do without. Only an abort makes calls throw.
  *
  * The shard of a stripe of one row is whole when its first block comes, and goes to the provider in one call at `commit`;
  * others are sent row by row.
@@ -39,6 +44,10 @@ export class ShardLane {
   readonly #setting: LaneSetting;
   #cid: ShardCid | undefined;
   #provider: Provider | undefined;
+  /** What comes after it, where that was looked up already. */
+  #next: Provider | undefined;
+  /** Ends the calls to the provider. */
+  #attempt: AbortController | undefined;
   #writer: ShardWriter | undefined;
   /** All bytes of the shard so far, while they came in one piece. The block belongs to the stripe's first row. */
   #whole: readonly Uint8Array[] | undefined;
@@ -101,50 +110,123 @@ export class ShardLane {
     while (!this.#isDead && this.#writer !== undefined && this.#provider !== undefined) {
       try {
         await this.#bound('commit', this.#writer.commit(cid));
-        this.#placed = { index: this.index, providerId: this.#provider.id, cid };
-        if (this.#isAborted) await this.abort();
-        return;
+        return await this.#finish(this.#provider, cid);
       } catch (error) {
         await this.#drop(error);
-        if (this.#whole === undefined) this.#isDead = true;
+        if (this.#whole === undefined) this.#die();
         else await this.#open(this.#whole);
       }
     }
   }
 
-  /** Takes back what was written, committed or not. Never throws; a shard that cannot be deleted becomes an orphan. */
+  /**
+   * Says that the others have long been done. Where a good provider is left and all bytes are at hand, the shard goes there; else the
+   * lane dies, where it may; else it goes on waiting.
+   *
+   * @param waitedMs how long it was waited for
+   */
+  hurry(waitedMs: number, mayDie: boolean): void {
+    const provider = this.#provider;
+    if (provider === undefined || this.#attempt === undefined) return;
+    const canMove = this.#whole !== undefined && this.#hasGoodNext();
+    if (!canMove && !mayDie) return;
+    if (!canMove) this.#isDead = true;
+    this.#giveUp(provider, 'write', waitedMs);
+  }
+
+  /**
+   * Takes back what was written, committed or not. Never throws; a shard that cannot be deleted becomes an orphan. Nobody waits for a
+   * provider that is down.
+   */
   async abort(): Promise<void> {
     this.#isAborted = true;
-    await this.#writer?.abort();
     const placed = this.#placed;
     this.#placed = undefined;
+    const provider = this.#provider;
+    const work = this.#takeBack(placed);
+    if (provider === undefined || !this.#setting.isDown?.(provider)) await work;
+  }
+
+  async #takeBack(placed: PlacedShard | undefined): Promise<void> {
+    await this.#writer?.abort();
     if (placed !== undefined) await this.#provider?.deleteShard(placed.cid).catch(() => {});
+    this.#unfollow();
+  }
+
+  /** The shard is durable. */
+  async #finish(provider: Provider, cid: ShardCid): Promise<void> {
+    this.#unfollow();
+    this.#placed = { index: this.index, providerId: provider.id, cid };
+    if (this.#isAborted) await this.abort();
+  }
+
+  #takeNext(): Provider | undefined {
+    const { placer, isDown, mayForgo } = this.#setting;
+    const provider = this.#next ?? placer.take();
+    this.#next = undefined;
+    if (provider === undefined || !isDown?.(provider) || !mayForgo?.()) return provider;
+    placer.giveBack(provider);
+    return undefined;
+  }
+
+  #hasGoodNext(): boolean {
+    this.#next ??= this.#setting.placer.take();
+    return this.#next !== undefined && !this.#setting.isSuspect(this.#next);
+  }
+
+  /** Turns to a provider. Returns the signal for the calls to it. */
+  #begin(provider: Provider): AbortSignal {
+    const { signal } = this.#setting;
+    if (this.#attempt === undefined) signal.addEventListener('abort', this.#follow, { once: true });
+    this.#provider = provider;
+    this.#attempt = new AbortController();
+    if (signal.aborted) this.#follow();
+    return this.#attempt.signal;
+  }
+
+  readonly #follow = (): void => this.#attempt?.abort(this.#setting.signal.reason);
+
+  #unfollow(): void {
+    this.#attempt = undefined;
+    this.#setting.signal.removeEventListener('abort', this.#follow);
+  }
+
+  /** Ends the calls to the provider as if it had not answered in time, which counts against it. */
+  #giveUp({ id: providerId }: Provider, call: string, timeoutMs: number): void {
+    this.#attempt?.abort(new Failure('provider-timeout', { providerId, call, timeoutMs }));
+  }
+
+  #die(): void {
+    this.#isDead = true;
+    this.#unfollow();
+    if (this.#next !== undefined) this.#setting.placer.giveBack(this.#next);
+    this.#next = undefined;
   }
 
   /** Finds a provider that takes the whole shard. */
   async #put(cid: ShardCid, whole: readonly Uint8Array[]): Promise<void> {
-    const { placer, signal } = this.#setting;
-    for (let provider = placer.take(); provider !== undefined && !this.#isDead; provider = placer.take()) {
-      this.#provider = provider;
+    while (!this.#isDead) {
+      const provider = this.#takeNext();
+      if (provider === undefined) break;
+      const signal = this.#begin(provider);
       try {
         await this.#bound('putShard', provider.putShard(cid, whole, signal));
-        this.#placed = { index: this.index, providerId: provider.id, cid };
-        if (this.#isAborted) await this.abort();
-        return;
+        return await this.#finish(provider, cid);
       } catch (error) {
         await this.#drop(error);
       }
     }
-    this.#isDead = true;
+    this.#die();
   }
 
   /** Finds a provider that takes `buffers`, the first of a shard of many rows. */
   async #open(buffers: readonly Uint8Array[]): Promise<void> {
-    const { placer, signal } = this.#setting;
-    for (let provider = placer.take(); provider !== undefined; provider = placer.take()) {
-      this.#provider = provider;
+    while (!this.#isDead) {
+      const provider = this.#takeNext();
+      if (provider === undefined) break;
+      const signal = this.#begin(provider);
       try {
-        this.#writer = await this.#bound('createShard', provider.createShard(signal), (late) => void late.abort());
+        this.#writer = await this.#bound('createShard', provider.createShard(signal));
         if (this.#isAborted) throw new DOMException('The stripe was given up', 'AbortError');
         await this.#bound('append', this.#writer.append(buffers));
         return;
@@ -152,7 +234,7 @@ export class ShardLane {
         await this.#drop(error);
       }
     }
-    this.#isDead = true;
+    this.#die();
   }
 
   async #extend(buffers: readonly Uint8Array[]): Promise<void> {
@@ -161,14 +243,16 @@ export class ShardLane {
       await this.#bound('append', this.#writer.append(buffers));
     } catch (error) {
       await this.#drop(error);
-      this.#isDead = true;
+      this.#die();
     }
   }
 
   async #drop(error: unknown): Promise<void> {
     const writer = this.#writer;
     this.#writer = undefined;
-    if (writer !== undefined) await writer.abort();
+    const aborting = writer?.abort();
+    // One that hangs would not be done with this either before its time is up.
+    if (!isFailure(error, 'provider-timeout')) await aborting;
     this.#setting.signal.throwIfAborted();
     if (this.#isAborted) throw error;
     if (this.#provider === undefined) return;
@@ -177,17 +261,15 @@ export class ShardLane {
   }
 
   /** A provider that failed or hung lately gets its chance, but not the patience that a good one has. */
-  #bound<T>(call: string, work: Promise<T>, discard?: (late: T) => void): Promise<T> {
+  async #bound<T>(call: string, work: Promise<T>): Promise<T> {
     const provider = this.#provider;
     if (provider === undefined || !this.#setting.isSuspect(provider)) return work;
     const timeoutMs = this.#setting.suspectWaitMs;
-    return new Promise((resolve, reject) => {
-      let isLate = false;
-      const timer = setTimeout(() => {
-        isLate = true;
-        reject(new Failure('provider-timeout', { providerId: provider.id, call, timeoutMs }));
-      }, timeoutMs);
-      work.then((result) => (isLate ? discard?.(result) : resolve(result)), reject).finally(() => clearTimeout(timer));
-    });
+    const timer = setTimeout(() => this.#giveUp(provider, call, timeoutMs), timeoutMs);
+    try {
+      return await work;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 }

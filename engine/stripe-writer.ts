@@ -4,8 +4,11 @@ import type { ErasureCodec } from '../erasure/erasure-codec.ts';
 import { type StripeGeometry, storedBlockBytes, storedShardCount } from '../erasure/geometry.ts';
 import { shardBytes } from '../erasure/shard-format.ts';
 import type { NewStripe } from '../metadata/metadata-store.ts';
+import type { Placer } from '../placement/fleet.ts';
+import type { Provider } from '../placement/providers/provider.ts';
 import type { EngineParts } from './engine-parts.ts';
 import type { Row } from './row-pool.ts';
+import { settleLanes } from './settle-lanes.ts';
 import { type LaneSetting, ShardLane } from './shard-lane.ts';
 
 /** What the engine has that every stripe is written with. */
@@ -21,6 +24,7 @@ export class StripeWriter {
   readonly #blockBytes: number;
   readonly #codec: ErasureCodec;
   readonly #setting: LaneSetting;
+  readonly #lateMs: number;
   readonly #lanes: ShardLane[] = [];
   readonly #failures: unknown[] = [];
   #rows = 0;
@@ -40,10 +44,14 @@ export class StripeWriter {
     this.#profile = stripe.profile;
     this.#blockBytes = stripe.blockBytes;
     this.#codec = codec;
-    const placer = fleet.placeStripe({ id: stripe.id, k: stripe.profile.k, m: stripe.profile.m });
+    this.#lateMs = limits.lateWriteMs;
+    const { k, m } = stripe.profile;
+    const isDown = ({ id }: Provider): boolean => fleet.isSuspect(id) && fleet.health.state(id) !== 'closed';
     this.#setting = {
-      placer,
+      placer: placeDownLast(fleet.placeStripe({ id: stripe.id, k, m }), isDown),
       isSuspect: (provider) => fleet.isSuspect(provider.id),
+      isDown,
+      mayForgo: () => this.#liveLanes() > this.#quorum(),
       noteFailure: (provider, error) => {
         this.#failures.push(error);
         noteProviderFailure(provider, error);
@@ -79,23 +87,25 @@ export class StripeWriter {
     const stripeEnd = end && { dataBytes: this.#dataBytes, manifestBytes: end.manifestBytes };
     const geometry = this.#geometry();
     if (rowIndex === 0) this.#openLanes(geometry);
-    const appends = this.#lanes.map((lane) => {
+    const append = (lane: ShardLane): Promise<void> => {
       const storedBytes = storedBlockBytes(geometry, lane.index, rowIndex);
       const block = storedBytes > 0 ? blocks[lane.index]?.subarray(0, storedBytes) : undefined;
       return lane.append(block, stripeEnd);
-    });
-    await settleAll(appends);
-    this.#checkQuorum(this.#lanes.filter((lane) => !lane.isDead).length);
+    };
+    await settleLanes(this.#lanes, append, { needed: this.#quorum(), lateMs: this.#lateMs });
+    this.#checkQuorum(this.#liveLanes());
   }
 
   /**
-   * Makes the stripe durable, after its last row.
+   * Makes the stripe durable, after its last row. Providers that are down, or late by the measure of the others, are not waited for
+   * once the quorum is there.
    *
    * @returns the stripe with the shards that are durable: all, or at least the quorum
    * @throws Failure `too-few-writes`, `storage-full`: the stripe is then to be aborted
    */
   async commit(): Promise<NewStripe> {
-    await settleAll(this.#lanes.filter((lane) => !lane.isDead).map((lane) => lane.commit()));
+    const lanes = this.#lanes.filter((lane) => !lane.isDead);
+    await settleLanes(lanes, (lane) => lane.commit(), { needed: this.#quorum(), lateMs: this.#lateMs });
     const shards = this.#lanes.map((lane) => lane.placed).filter((placed): placed is PlacedShard => !!placed);
     this.#checkQuorum(shards.length);
     const geometry = this.#geometry();
@@ -130,9 +140,17 @@ export class StripeWriter {
     return { k, m, blockBytes: this.#blockBytes, dataBytes: this.#dataBytes };
   }
 
+  #liveLanes(): number {
+    return this.#lanes.reduce((live, lane) => (lane.isDead ? live : live + 1), 0);
+  }
+
   /** With fewer than k + ceil(m/2) shards of the k+m a stripe is not safe; of a short stripe as many may be lacking. */
+  #quorum(): number {
+    return storedShardCount(this.#geometry()) - Math.floor(this.#profile.m / 2);
+  }
+
   #checkQuorum(shards: number): void {
-    const needed = storedShardCount(this.#geometry()) - Math.floor(this.#profile.m / 2);
+    const needed = this.#quorum();
     if (shards >= needed) return;
     const isFull = this.#failures.length > 0 && this.#failures.every((error) => isFailure(error, 'provider-full'));
     const detail = { stripeId: this.id, needed, durable: shards };
@@ -140,7 +158,18 @@ export class StripeWriter {
   }
 }
 
-/** Waits for all, and only then throws what one of them threw: until then somebody may still read the buffers. */
-async function settleAll(work: readonly Promise<void>[]): Promise<void> {
-  for (const outcome of await Promise.allSettled(work)) if (outcome.status === 'rejected') throw outcome.reason;
+/** The same places, but what has gone down since they were chosen comes last. */
+function placeDownLast(placer: Placer, isDown: (provider: Provider) => boolean): Placer {
+  const down: Provider[] = [];
+  return {
+    take: () => {
+      for (let next = placer.take(); next !== undefined; next = placer.take()) {
+        if (!isDown(next)) return next;
+        placer.giveBack(next);
+        down.push(next);
+      }
+      return down.shift();
+    },
+    giveBack: (provider) => placer.giveBack(provider),
+  };
 }

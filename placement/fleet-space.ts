@@ -7,9 +7,6 @@ const significantChange = 1 / 8;
 const fullShare = 1 / 1000;
 /** A provider that is full still has a weight, so that it is asked when nobody else is left. */
 const fullWeight = 1e-12;
-/** How long a provider that refused a shard for want of space is believed to be full, whatever it says of its capacity. */
-const refusalMs = 30_000;
-
 /**
  * How much space the providers of a fleet have, as far as placement should care. New data goes where there is space: a
  * provider's weight counts times its free bytes, so that all of them fill up at about the same time, and one that is
@@ -22,12 +19,6 @@ export class FleetSpace {
   readonly #measured = new Map<ProviderId, Capacity>();
   /** Free bytes that placement goes by. */
   #counted = new Map<ProviderId, number>();
-  readonly #refusedAtMs = new Map<ProviderId, number>();
-  readonly #clock: { now(): number };
-
-  constructor({ clock }: { clock: { now(): number } }) {
-    this.#clock = clock;
-  }
 
   find(id: ProviderId): Capacity | undefined {
     return this.#measured.get(id);
@@ -44,24 +35,13 @@ export class FleetSpace {
     return isChanged;
   }
 
-  /** Notes that a provider refused a shard for want of space. */
-  noteRefusal(id: ProviderId): void {
-    this.#refusedAtMs.set(id, this.#clock.now());
-  }
-
   forget(id: ProviderId): void {
     this.#measured.delete(id);
     this.#counted.delete(id);
-    this.#refusedAtMs.delete(id);
   }
 
+  /** Whether it has next to no space left, by what was last measured. */
   isFull(id: ProviderId): boolean {
-    const refusedAtMs = this.#refusedAtMs.get(id);
-    if (refusedAtMs !== undefined) {
-      const ageMs = this.#clock.now() - refusedAtMs;
-      if (ageMs >= 0 && ageMs < refusalMs) return true;
-      this.#refusedAtMs.delete(id);
-    }
     const capacity = this.#measured.get(id);
     return capacity !== undefined && capacity.freeBytes < capacity.totalBytes * fullShare;
   }

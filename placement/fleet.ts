@@ -44,6 +44,9 @@ export interface FleetParts {
   readonly log?: Log;
 }
 
+/** Where a provider that is full by what was measured stands in the order of `ProviderHealth.writeRank`. */
+const fullRank = 2;
+
 /** How often, at most, the log says that the spread rule cannot be kept. */
 const excessLogMs = 60_000;
 
@@ -60,7 +63,8 @@ interface Snapshot {
  * before a change (a provider, a placer) stays good for the work that was begun with it.
  */
 export class Fleet {
-  readonly #health: ProviderHealth;
+  /** How its providers do. */
+  readonly health: ProviderHealth;
   readonly #lostAfterMs: number;
   readonly #clock: Clock;
   readonly #metrics: Metrics | undefined;
@@ -71,12 +75,12 @@ export class Fleet {
   #isSettling = false;
 
   constructor(parts: FleetParts) {
-    this.#health = parts.health;
+    this.health = parts.health;
     this.#lostAfterMs = parts.lostAfterMs ?? Number.POSITIVE_INFINITY;
     this.#clock = parts.clock ?? systemClock;
     this.#metrics = parts.metrics;
     this.#log = parts.log ?? silentLog;
-    this.#space = new FleetSpace({ clock: this.#clock });
+    this.#space = new FleetSpace();
     for (const level of spreadLevels) this.#metrics?.spreadViolations.inc({ level }, 0);
     this.#now = this.#makeSnapshot(parts.members);
   }
@@ -95,7 +99,11 @@ export class Fleet {
   apply(entries: readonly FleetEntry[]): void {
     const before = this.#now.entries;
     this.#now = this.#makeSnapshot(entries);
-    for (const id of before.keys()) if (!this.#now.entries.has(id)) this.#space.forget(id);
+    for (const id of before.keys()) {
+      if (this.#now.entries.has(id)) continue;
+      this.#space.forget(id);
+      this.health.forget(id);
+    }
   }
 
   /** Undefined for a provider that may not be called: it is suspended, gone, not open, or not in the fleet. */
@@ -110,7 +118,7 @@ export class Fleet {
 
   /** Whether the provider failed or hung so recently that others should be asked first. */
   isSuspect(id: ProviderId): boolean {
-    return this.#health.isSuspect(id);
+    return this.health.isSuspect(id);
   }
 
   standingOf(id: ProviderId): Standing {
@@ -122,7 +130,7 @@ export class Fleet {
     return this.#clock.now() - downSinceMs >= this.#lostAfterMs ? 'lost' : 'down';
   }
 
-  /** Places for a stripe's shards; those under suspicion come last. */
+  /** Places for a stripe's shards; slow providers, full ones and those under suspicion come last, in this order. */
   placeStripe(stripe: StripeToPlace): Placer {
     return new StripePlacer(this.#now.placing, stripe);
   }
@@ -140,11 +148,6 @@ export class Fleet {
     return new Map(takers);
   }
 
-  /** Notes that a provider refused a shard for want of space: it is asked last for a while. */
-  noteFull(id: ProviderId): void {
-    this.#space.noteRefusal(id);
-  }
-
   /** What was last measured of a provider's space. */
   capacityOf(id: ProviderId): Capacity | undefined {
     return this.#space.find(id);
@@ -158,7 +161,7 @@ export class Fleet {
 
   #downSinceMs({ record, provider, downSinceMs }: FleetEntry): number | undefined {
     if (provider === undefined) return downSinceMs ?? record.stateSinceMs;
-    return this.isSuspect(record.id) ? this.#clock.now() : undefined;
+    return this.health.downSinceMs(record.id);
   }
 
   #makeSnapshot(entries: readonly FleetEntry[]): Snapshot {
@@ -185,8 +188,8 @@ export class Fleet {
       providers,
       tierOf: (member) => {
         const { id } = records[member]!;
-        if (this.#space.isFull(id)) return 2;
-        return this.isSuspect(id) ? 1 : 0;
+        const rank = this.health.writeRank(id);
+        return rank < fullRank && this.#space.isFull(id) ? fullRank : rank;
       },
       onExcess: (level) => this.#noteExcess(level),
       onUnsettled: () => this.#settle(),

@@ -9,6 +9,7 @@ import { checkMarker, claimDirectory, markerName } from './directory-marker.ts';
 import { DirectoryRoot } from './directory-root.ts';
 import { DirectoryShardWriter, type ShardFolder } from './directory-shard-writer.ts';
 import { hasErrorCode } from './durable-files.ts';
+import { explainDirectoryError } from './explain-directory-error.ts';
 import { FreeSpace } from './free-space.ts';
 import {
   type Capacity,
@@ -286,11 +287,7 @@ class DirectoryProvider implements Provider, ShardFolder {
   }
 
   explain(call: ProviderCall, error: unknown): unknown {
-    if (isFailure(error)) return error;
-    if (hasErrorCode(error, 'ENOSPC', 'EDQUOT', 'SQLITE_FULL')) {
-      return new Failure('provider-full', { providerId: this.id }, { cause: error });
-    }
-    return new Failure('provider-error', { providerId: this.id, call }, { cause: error });
+    return explainDirectoryError(this.id, call, error);
   }
 
   /** No file means that the shard is missing, unless the whole directory is. */

@@ -1,7 +1,8 @@
 import { isFailure } from '../../core/failure.ts';
 import type { Metrics } from '../../core/metrics.ts';
 import type { ShardCid } from '../../core/model.ts';
-import type { ProviderHealth } from '../provider-health.ts';
+import { type CallKind, readKind } from '../call-pace.ts';
+import type { ProviderHealth, ProviderVitals } from '../provider-health.ts';
 import type { Provider, ShardWriter } from './provider.ts';
 import { type CallWork, type ProviderCall, providerCalls, WrappedProvider } from './wrapped-provider.ts';
 
@@ -9,8 +10,9 @@ import { type CallWork, type ProviderCall, providerCalls, WrappedProvider } from
  * Counts every call in `metrics` and tells `health` how the provider does. Put it outside `withDeadline`, so that it
  * sees what callers see.
  *
- * A shard that is missing and a disk that is full are answers, and a call that its caller gave up says nothing: none of
- * them makes the provider suspect.
+ * A shard that is missing and a disk that is full are answers; a call that its caller gave up, or that waited in vain for
+ * our own memory, says nothing: none of them makes the provider suspect. One that is given up with a `provider-timeout` as
+ * the reason counts as if the provider had hung.
  */
 export function withObservation(provider: Provider, parts: { metrics: Metrics; health: ProviderHealth }): Provider {
   return new ObservedProvider(provider, parts);
@@ -24,9 +26,13 @@ interface CallMetrics {
   readonly seconds: ReturnType<Metrics['providerSeconds']['labels']>;
 }
 
+/** The calls that make data durable; those whose time is that of the data. */
+const writeCalls: readonly ProviderCall[] = ['putShard', 'commit'];
+
 class ObservedProvider extends WrappedProvider {
   readonly #metrics: Metrics;
   readonly #health: ProviderHealth;
+  readonly #vitals: ProviderVitals;
   readonly #callMetrics: Readonly<Record<ProviderCall, CallMetrics>>;
   readonly #bytesIn: ReturnType<Metrics['providerBytes']['labels']>;
   readonly #bytesOut: ReturnType<Metrics['providerBytes']['labels']>;
@@ -35,6 +41,7 @@ class ObservedProvider extends WrappedProvider {
     super(inner);
     this.#metrics = metrics;
     this.#health = health;
+    this.#vitals = health.of(this.id);
     this.#callMetrics = Object.fromEntries(
       providerCalls.map((call) => [
         call,
@@ -48,19 +55,32 @@ class ObservedProvider extends WrappedProvider {
     this.#bytesOut = metrics.providerBytes.labels(this.id, 'out');
   }
 
-  protected override async run<T>(call: ProviderCall, signal: AbortSignal | undefined, work: CallWork<T>): Promise<T> {
+  protected override run<T>(call: ProviderCall, signal: AbortSignal | undefined, work: CallWork<T>): Promise<T> {
+    return this.#observe(call, writeCalls.includes(call) ? 'write' : undefined, signal, work);
+  }
+
+  /** @param kind what the time of the call is told as; it is told of successes only */
+  async #observe<T>(
+    call: ProviderCall,
+    kind: CallKind | undefined,
+    signal: AbortSignal | undefined,
+    work: CallWork<T>,
+  ): Promise<T> {
     const { ok, seconds } = this.#callMetrics[call];
-    const healthMark = this.#health.mark();
+    const startMark = this.#health.mark();
+    const isTrial = this.#vitals.begin(kind);
     const startedAtMs = performance.now();
     try {
       const result = await work(signal);
       ok.inc();
-      this.#health.recordSuccess(this.id, healthMark);
+      this.#vitals.succeed(startMark);
+      if (kind !== undefined) this.#vitals.finish(kind, performance.now() - startedAtMs);
       return result;
     } catch (error) {
       this.#recordError(call, signal, error);
       throw error;
     } finally {
+      if (isTrial) this.#vitals.endTrial();
       seconds.observe((performance.now() - startedAtMs) / 1000);
     }
   }
@@ -83,16 +103,25 @@ class ObservedProvider extends WrappedProvider {
   }
 
   override async readShard(cid: ShardCid, offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {
-    const bytes = await super.readShard(cid, offset, length, signal);
+    const bytes = await this.#observe('readShard', readKind(length), signal, (inner) =>
+      this.inner.readShard(cid, offset, length, inner),
+    );
     this.#bytesIn.inc(bytes.length);
     return bytes;
   }
 
   #recordError(call: ProviderCall, signal: AbortSignal | undefined, error: unknown): void {
-    const outcome = signal?.aborted ? 'aborted' : isFailure(error) ? error.kind : 'error';
+    const wasLate = isFailure(signal?.reason, 'provider-timeout');
+    const outcome = wasLate
+      ? 'provider-timeout'
+      : signal?.aborted
+        ? 'aborted'
+        : isFailure(error)
+          ? error.kind
+          : 'error';
     this.#metrics.providerCalls.labels(this.id, call, outcome).inc();
-    if (outcome === 'aborted') return;
-    if (outcome === 'shard-missing' || outcome === 'provider-full') return;
-    this.#health.recordFailure(this.id);
+    if (outcome === 'aborted' || outcome === 'overloaded' || outcome === 'shard-missing') return;
+    if (outcome === 'provider-full') this.#vitals.refuse();
+    else this.#vitals.fail(outcome === 'provider-timeout');
   }
 }

@@ -50,6 +50,7 @@ export interface TestEngine {
   readonly metadata: MetadataStore;
   readonly metrics: Metrics;
   readonly clock: { nowMs: number; now(): number };
+  readonly health: ProviderHealth;
   /** What the engine talks to, innermost but one: faults planned here reach it through deadline and health. */
   readonly providers: readonly FaultyProvider[];
   /** Calls that reached providers, such as `p0 readShard <cid> 64 100`. */
@@ -95,7 +96,7 @@ export async function createTestEngine(options: TestEngineOptions = {}): Promise
     await upkeep.stop();
     await metadata.close();
   };
-  return { engine, upkeep, metadata, metrics, clock, providers, calls, close };
+  return { engine, upkeep, metadata, metrics, clock, health, providers, calls, close };
 }
 
 /** Notes the calls that move bytes. */

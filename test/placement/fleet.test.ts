@@ -60,29 +60,23 @@ describe('a fleet', () => {
       { record: recordOf('late'), downSinceMs: clock.nowMs - 59_000 },
       { record: recordOf('dead'), downSinceMs: clock.nowMs - 60_000 },
     ]);
-    health.recordFailure('ill' as ProviderId);
+    health.recordFailure('ill' as ProviderId, true);
     const standings = ['up', 'ill', 'out', 'gone', 'late', 'dead', 'stranger'].map((id) => {
       return fleet.standingOf(id as ProviderId);
     });
     assert.deepEqual(standings, ['up', 'down', 'down', 'lost', 'down', 'lost', 'lost']);
+    clock.nowMs += 60_000;
+    assert.equal(fleet.standingOf('ill' as ProviderId), 'lost');
+    assert.equal(fleet.standingOf('out' as ProviderId), 'down');
   });
 
   it('hands out each provider once, those under suspicion and those that are full last', () => {
     const { fleet, health } = createFleet(['a', 'b', 'c', 'd', 'e'].map((id) => member(id)));
     health.recordFailure('a' as ProviderId);
-    fleet.noteFull('b' as ProviderId);
+    health.of('b' as ProviderId).refuse();
     const taken = takeAll(fleet);
     assert.deepEqual(taken.toSorted(), ['a', 'b', 'c', 'd', 'e']);
-    assert.deepEqual(taken.slice(3), ['a', 'b']);
-  });
-
-  it('believes a provider that refused to be full for a while only', () => {
-    const { fleet } = createFleet(['a', 'b', 'c', 'd'].map((id) => member(id)));
-    fleet.noteFull('a' as ProviderId);
-    const lasts = () => Array.from({ length: 20 }, () => takeAll(fleet)[3]);
-    assert.ok(lasts().every((id) => id === 'a'));
-    clock.nowMs += 30_000;
-    assert.ok(lasts().some((id) => id !== 'a'));
+    assert.deepEqual(taken.slice(3), ['b', 'a']);
   });
 
   it('never hands out a holder, and counts it by the spread rule', () => {
