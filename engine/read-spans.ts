@@ -120,12 +120,11 @@ async function openPiece(parts: EngineParts, span: ShortSpan, signal: AbortSigna
     const stripe = (await parts.metadata.findStripes([stripeId])).get(stripeId);
     if (stripe === undefined) throw new Failure('stripe-missing', { stripeId });
     const place = placeInBlock(stripe, offset, length);
-    if (place === undefined || parts.blocks.isDoubtful(place.shard)) return undefined;
-    if (parts.blocks.isSlow(place.shard, length)) return undefined;
-    const read = await readPiece(parts, { stripe, place, length }, signal);
-    if (read === undefined) return undefined;
-    const plain = openPackages(span, unwrapKey(parts, span), read.bytes);
-    if (!read.isRebuilt) parts.blocks.noteVerified();
+    if (place === undefined) return undefined;
+    const sealed = await readPiece(parts, { stripe, place, length }, signal);
+    if (sealed === undefined) return undefined;
+    const plain = openPackages(span, unwrapKey(parts, span), sealed);
+    parts.blocks.noteVerified();
     return plain;
   } finally {
     parts.pins.unpin([stripeId]);

@@ -1,8 +1,9 @@
-import { createServer, IncomingMessage, type Server, type ServerOptions, ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import express, { type Express, type Request, type Response } from 'express';
 import type { Log } from '../core/log.ts';
 import type { Metrics } from '../core/metrics.ts';
+import { nodeHttp } from '../core/node-http.ts';
 import { renderErrorDocument } from './error-response.ts';
 import { Exchange } from './exchange.ts';
 import { hostId, RequestIds } from './request-id.ts';
@@ -32,7 +33,7 @@ export function createHttpServer(parts: HttpServerParts): Server {
   app.use((message: IncomingMessage, response: ServerResponse) => serve(message, response));
   const listener = (message: IncomingMessage, response: ServerResponse): void =>
     void app(message as Request, response as Response, giveUp);
-  const server = createServer(
+  const server = nodeHttp.createServer(
     {
       maxHeaderSize: 32 * 1024,
       keepAliveTimeout: 65_000,
@@ -66,8 +67,8 @@ function giveUp(error?: unknown): void {
  * an object whose prototype was changed is slow wherever V8 has seen others like it.
  */
 function prepareClasses(app: Express): Pick<ServerOptions, 'IncomingMessage' | 'ServerResponse'> {
-  class PreparedRequest extends IncomingMessage {}
-  class PreparedResponse extends ServerResponse {}
+  class PreparedRequest extends nodeHttp.IncomingMessage {}
+  class PreparedResponse extends nodeHttp.ServerResponse {}
   Object.setPrototypeOf(PreparedRequest.prototype, app.request);
   Object.setPrototypeOf(PreparedResponse.prototype, app.response);
   Object.assign(app, { request: PreparedRequest.prototype, response: PreparedResponse.prototype });
