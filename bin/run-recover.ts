@@ -129,6 +129,7 @@ function renderReport(
     `journal batches: ${report.batches} (the last one of ${journaledAt})`,
     `from these: ${imported.buckets} buckets, ${imported.versions} versions, ${imported.uploads} uploads, ${imported.parts} parts, ${imported.stripes} stripes`,
     `from manifests: ${manifests.versions} versions, ${manifests.parts} parts (${manifests.refused} entries did not apply)`,
+    ...(manifests.shardsMoved > 0 ? [`${manifests.shardsMoved} shards lay elsewhere than the journal says`] : []),
     `shards listed: ${report.shardsListed}`,
     `root key: ${made.hasRootKey ? 'restored' : 'not kept here, since it was configured'}`,
     '',

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type FailureDetails, type FailureKind, isFailure } from '../../core/failure.ts';
-import { silentLog } from '../../core/log.ts';
+import { type Log, silentLog } from '../../core/log.ts';
 import { Metrics } from '../../core/metrics.ts';
 import type {
   ObjectAttributes,
@@ -54,6 +54,8 @@ export interface TestEngine {
   readonly providers: readonly FaultyProvider[];
   /** Calls that reached providers, such as `p0 readShard <cid> 64 100`. */
   readonly calls: string[];
+  /** What the engine was made of, to make another one that goes on with the same. */
+  readonly parts: Parameters<typeof createEngine>[0];
   close(): Promise<void>;
 }
 
@@ -65,10 +67,12 @@ export interface TestEngineOptions {
   /** How long a call to a provider may take. */
   readonly timeoutMs?: number;
   readonly codec?: ErasureCodec;
+  readonly log?: Log;
+  readonly createFleet?: (parts: ConstructorParameters<typeof Fleet>[0]) => Fleet;
 }
 
 export async function createTestEngine(options: TestEngineOptions = {}): Promise<TestEngine> {
-  const { timeoutMs = 200, providerCount = 6, capacityBytes, codec = packageCodec } = options;
+  const { timeoutMs = 200, providerCount = 6, capacityBytes, codec = packageCodec, log = silentLog } = options;
   const profiles = options.profiles ?? [{ name: 'STANDARD', k: 4, m: 2 }];
   const startMs = Date.now();
   const clock = { nowMs: startMs, now: () => clock.nowMs };
@@ -84,19 +88,19 @@ export async function createTestEngine(options: TestEngineOptions = {}): Promise
     provider: withObservation(withDeadline(provider, { timeoutMs }), { metrics, health }),
     weight: 1,
   }));
-  const fleet = new Fleet({ members, health });
+  const fleet = options.createFleet?.({ members, health }) ?? new Fleet({ members, health });
   const metadata = await openMemoryStore({ clock, log: silentLog });
   // Compaction changes what lies where, which is for those tests to ask for that are about it.
   const compactAgeMs = Number.POSITIVE_INFINITY;
   const limits = { budgetWaitMs: 2_000, freedGraceMs: 0, suspectWaitMs: 50, compactAgeMs, ...options.limits };
-  const parts = { metadata, fleet, codec, profiles, clock, log: silentLog, metrics, masterKey, limits };
+  const parts = { metadata, fleet, codec, profiles, clock, log, metrics, masterKey, limits };
   const { engine, upkeep } = createEngine(parts);
   await engine.buckets.create({ name: bucketName, ownerId, region: 'us-east-1', createdAtMs: startMs });
   const close = async (): Promise<void> => {
     await upkeep.stop();
     await metadata.close();
   };
-  return { engine, upkeep, metadata, metrics, clock, health, providers, calls, close };
+  return { engine, upkeep, metadata, metrics, clock, health, providers, calls, parts, close };
 }
 
 /** Notes the calls that move bytes. */

@@ -68,13 +68,29 @@ export async function openBucketClient(address: BucketAddress): Promise<BucketCl
     // No timeouts: they would count the wait for a connection. Callers bring a signal.
     requestHandler: { httpAgent: agent, httpsAgent: agent },
     logger: silentLogger,
+    ...ownSettings,
   };
   const client = new sdk.S3Client(config);
-  guardTransport(client);
-  return new BucketClient(sdk, client, address);
+  const state: TransportState = { isClosed: false, underWay: new Set() };
+  guardTransport(client, state);
+  return new BucketClient({ sdk, client, state }, address);
 }
 
 const ignore = () => {};
+/** What the SDK would look for in the environment and in files of the home folder unless it is given. */
+const ownSettings = {
+  ignoreConfiguredEndpointUrls: true,
+  defaultsMode: 'legacy',
+  retryMode: 'standard',
+  userAgentAppId: 'holdfast',
+  useFipsEndpoint: false,
+  useDualstackEndpoint: false,
+  useArnRegion: false,
+  disableS3ExpressSessionAuth: true,
+  disableMultiregionAccessPoints: true,
+  authSchemePreference: ['sigv4'],
+  sigv4aSigningRegionSet: [],
+} satisfies S3ClientConfig;
 /** The SDK would write warnings to the console. */
 const silentLogger = { trace: ignore, debug: ignore, info: ignore, warn: ignore, error: ignore };
 
@@ -87,12 +103,17 @@ const silentLogger = { trace: ignore, debug: ignore, info: ignore, warn: ignore,
 export class BucketClient {
   readonly #sdk: Sdk;
   readonly #client: S3Client;
+  readonly #state: TransportState;
   readonly #bucket: string;
   readonly #prefix: string;
 
-  constructor(sdk: Sdk, client: S3Client, address: Pick<BucketAddress, 'bucket' | 'prefix'>) {
-    this.#sdk = sdk;
-    this.#client = client;
+  constructor(
+    parts: { sdk: Sdk; client: S3Client; state: TransportState },
+    address: Pick<BucketAddress, 'bucket' | 'prefix'>,
+  ) {
+    this.#sdk = parts.sdk;
+    this.#client = parts.client;
+    this.#state = parts.state;
     this.#bucket = address.bucket;
     this.#prefix = address.prefix ?? '';
   }
@@ -278,7 +299,10 @@ export class BucketClient {
     return { uploads, isCut: output.IsTruncated === true && uploads.length > 0 };
   }
 
+  /** Breaks off what is under way. */
   close(): void {
+    this.#state.isClosed = true;
+    for (const giveUp of this.#state.underWay) giveUp(closedError());
     this.#client.destroy();
   }
 
@@ -347,20 +371,39 @@ interface Answer {
  * however long it is; and it sends a request once more where the connection was found closed, which is no fault of the
  * endpoint: each of our requests may be repeated, and has its body in memory.
  */
-function guardTransport(client: S3Client): void {
+function guardTransport(client: S3Client, state: TransportState): void {
   client.middlewareStack.add(
     (next) => async (args) => {
-      const result = await next(args).catch((error: unknown) => {
-        if (!isClosedConnection(error)) throw error;
-        return next(args);
-      });
-      const answer = result.response as Answer;
-      const isObject = (args as unknown as Exchange).request.query?.['x-id'] === 'GetObject';
-      if (!isObject || answer.statusCode >= 300) boundBody(answer);
-      return result;
+      if (state.isClosed) throw closedError();
+      const { promise, reject } = Promise.withResolvers<never>();
+      state.underWay.add(reject);
+      try {
+        const sent = next(args).catch((error: unknown) => {
+          if (state.isClosed || !isClosedConnection(error)) throw error;
+          return next(args);
+        });
+        const result = await Promise.race([sent, promise]);
+        const answer = result.response as Answer;
+        const isObject = (args as unknown as Exchange).request.query?.['x-id'] === 'GetObject';
+        if (!isObject || answer.statusCode >= 300) boundBody(answer);
+        return result;
+      } finally {
+        state.underWay.delete(reject);
+      }
     },
     { step: 'deserialize', priority: 'low', name: 'holdfastTransportGuard' },
   );
+}
+
+/** What a client knows of its requests, so that none of them outlives it. */
+interface TransportState {
+  isClosed: boolean;
+  /** Ends the wait for an answer, of each request that has none yet. */
+  readonly underWay: Set<(reason: Error) => void>;
+}
+
+function closedError(): BucketError {
+  return new BucketError('unreachable', 'the client was closed');
 }
 
 function isClosedConnection(error: unknown): boolean {
