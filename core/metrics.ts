@@ -200,6 +200,27 @@ export class Metrics {
     help: 'The part of its rates at which upkeep works, since clients come first; 1 is all',
     registers: this.#registers,
   });
+  readonly scrubbedShards = new Counter({
+    name: 'holdfast_scrubbed_shards_total',
+    help: 'Shards that scrub read whole, by outcome: good, missing, corrupt, or unreadable (it will be read again later)',
+    labelNames: ['outcome'] as const,
+    registers: this.#registers,
+  });
+  readonly scrubbedBytes = new Counter({
+    name: 'holdfast_scrubbed_bytes_total',
+    help: 'Bytes of shards that scrub read',
+    registers: this.#registers,
+  });
+  readonly scrubRoundPart = new Gauge({
+    name: 'holdfast_scrub_round_ratio',
+    help: 'How much of what is stored the present round of scrub has read, 0 to 1',
+    registers: this.#registers,
+  });
+  readonly scrubOldestSeconds = new Gauge({
+    name: 'holdfast_scrub_oldest_timestamp_seconds',
+    help: 'When the shard was read that scrub has not read for longest, in seconds since 1970; 0 where nothing is stored',
+    registers: this.#registers,
+  });
   readonly journalBatches = new Counter({
     name: 'holdfast_journal_batches_total',
     help: 'Batches of metadata changes written to the providers, by outcome: ok or failed (the changes come with a later batch)',

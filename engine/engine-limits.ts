@@ -49,6 +49,10 @@ export interface EngineLimits {
   readonly repairBytesPerS: number;
   /** How many calls it makes a second at most. */
   readonly repairOpsPerS: number;
+  /** Within how long scrub reads every shard. */
+  readonly scrubPeriodMs: number;
+  /** How much scrub reads a second at most, also when it is late. */
+  readonly scrubBytesPerS: number;
   /** From one search for orphans to the next. */
   readonly orphanIntervalMs: number;
 }
@@ -76,5 +80,7 @@ export const defaultLimits: EngineLimits = {
   compactBytesPerS: 16 * MiB,
   repairBytesPerS: 128 * MiB,
   repairOpsPerS: 1_000,
+  scrubPeriodMs: 14 * 24 * hourMs,
+  scrubBytesPerS: 64 * MiB,
   orphanIntervalMs: 6 * hourMs,
 };
