@@ -34,6 +34,8 @@ export type NodeAnswer =
       readonly bytes: number | undefined;
       /** Asked for the first one before the status line is sent, so that what fails at once is an error of its own. */
       readonly pieces: AsyncIterable<readonly Uint8Array[]>;
+      /** The buffers are the sender's, which gives their memory back as soon as they are sent. */
+      readonly isReleased?: boolean;
     };
 
 export type NodeOperation = (parts: NodeParts, call: NodeCall) => Promise<NodeAnswer>;

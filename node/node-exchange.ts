@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isFailure } from '../core/failure.ts';
 import type { Log } from '../core/log.ts';
+import { releaseWhole } from '../core/release-memory.ts';
 import type { NodeAnswer, NodeCall, NodeParts } from './node-call.ts';
 import { NodeFault as Fault, type NodeFault, toNodeFault } from './node-fault.ts';
 import type { RefusalLog } from './refusal-log.ts';
@@ -39,6 +40,7 @@ export class NodeExchange {
   async run(): Promise<void> {
     this.#parts.metrics.requestTally.inFlight++;
     this.#response.on('close', () => this.#finish());
+    this.#response.on('error', () => this.#gone.abort());
     try {
       await this.#send(await this.#serve());
     } catch (error) {
@@ -75,13 +77,13 @@ export class NodeExchange {
   }
 
   async #send(answer: NodeAnswer): Promise<void> {
-    if (answer.kind === 'stream') return this.#stream(answer.pieces, answer.bytes);
+    if (answer.kind === 'stream') return this.#stream(answer);
     const text = answer.kind === 'json' ? JSON.stringify(answer.value) : '';
     this.#writeHead(200, answer.kind === 'json' ? 'application/json' : undefined, Buffer.byteLength(text));
     this.#response.end(text);
   }
 
-  async #stream(pieces: AsyncIterable<readonly Uint8Array[]>, bytes: number | undefined): Promise<void> {
+  async #stream({ pieces, bytes, isReleased }: NodeAnswer & { kind: 'stream' }): Promise<void> {
     const source = pieces[Symbol.asyncIterator]();
     const response = this.#response;
     try {
@@ -92,7 +94,9 @@ export class NodeExchange {
         let isRoomLeft = true;
         for (const buffer of next.value) {
           this.#parts.metrics.requestTally.bytesOut += buffer.length;
-          if (buffer.length > 0) isRoomLeft = response.write(buffer);
+          if (buffer.length === 0) continue;
+          const onSent = isReleased ? (error?: Error | null) => error ?? releaseWhole(buffer) : undefined;
+          isRoomLeft = response.write(buffer, onSent);
         }
         if (!isRoomLeft) await this.#waitForRoom();
       }

@@ -100,7 +100,9 @@ export function createNodeServer(parts: NodeServerParts): NodeServer {
     headersTimeout: headMs,
     requestTimeout: 0,
   };
-  const server = parts.tls ? createTlsServer({ ...options, ...parts.tls }, serve) : createServer(options, serve);
+  const server = parts.tls
+    ? createTlsServer({ ...options, handshakeTimeout: headMs, ...parts.tls }, serve)
+    : createServer(options, serve);
   server.maxConnections = limits.maxConnections;
   return {
     server,

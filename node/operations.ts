@@ -72,7 +72,7 @@ export async function readShard({ provider, budget, metrics }: NodeParts, call: 
         yield [piece];
       }
     }
-    return { kind: 'stream', bytes: length, pieces: readPieces() };
+    return { kind: 'stream', bytes: length, pieces: readPieces(), isReleased: true };
   });
 }
 

@@ -120,11 +120,18 @@ describe('a node that lies', () => {
       { shards: { length: 0 } },
       { shards: [[cid, 1.5, 0]] },
       { shards: [[cid, 1, 'yesterday']] },
+      { shards: [[cid, 1, -1]] },
     ];
     for (const document of documents) {
       lie = (_message, response) => void response.end(JSON.stringify(document));
       await assertAllFail(['createShard', 'listShards', 'reclaim', 'capacity', 'readRoot']);
     }
+  });
+
+  it('by a page that leads back to itself fails the call', async () => {
+    lie = (_message, response) => void response.end(JSON.stringify({ shards: [], cursor: 'c' }));
+    assert.deepEqual(await provider.listShards('b', 10), { shards: [], cursor: 'c' });
+    await assert.rejects(provider.listShards('c', 10), (error) => isFailure(error, 'provider-error'));
   });
 
   it('by frames that are none of the batch’s fails the calls', async () => {

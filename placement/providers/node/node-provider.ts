@@ -157,7 +157,9 @@ class NodeProvider implements Provider {
   async listShards(cursor: string | undefined, limit: number, signal?: AbortSignal): Promise<ShardPage> {
     const count = Math.min(limit, maxPageShards);
     const query = cursor === undefined ? '' : `&cursor=${encodeURIComponent(cursor)}`;
-    const sink = new JsonSink(maxAnswerBytes + count * maxPageShardBytes, (value) => parsePage(value, count));
+    const sink = new JsonSink(maxAnswerBytes + count * maxPageShardBytes, (value) =>
+      parsePage(value, { limit: count, cursor }),
+    );
     return this.#send('listShards', { method: 'GET', target: `${shardsPath}?limit=${count}${query}`, sink }, signal);
   }
 

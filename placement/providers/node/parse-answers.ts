@@ -16,12 +16,17 @@ export function parseUpload({ upload }: Answer): string {
   return upload;
 }
 
-/** @param limit the most shards that were asked for */
-export function parsePage({ shards, cursor }: Answer, limit: number): ShardPage {
+/** @param asked the most shards that were asked for, and from where: a page that leads back to itself would never end */
+export function parsePage(
+  { shards, cursor }: Answer,
+  { limit, cursor: askedCursor }: { limit: number; cursor: string | undefined },
+): ShardPage {
   if (!Array.isArray(shards) || shards.length > limit) throw new TypeError(`no list of up to ${limit} shards`);
   const page = shards.map(parsePageShard);
   if (cursor === undefined) return { shards: page };
-  if (typeof cursor !== 'string' || cursor.length > maxCursorCharacters) throw new TypeError('no cursor');
+  if (typeof cursor !== 'string' || cursor.length > maxCursorCharacters || cursor === askedCursor) {
+    throw new TypeError('no cursor');
+  }
   return { shards: page, cursor };
 }
 
@@ -29,8 +34,8 @@ function parsePageShard(value: unknown): ShardStat & { cid: ShardCid } {
   if (!Array.isArray(value)) throw new TypeError('no shard');
   const [cid, bytes, modifiedAtMs] = value as unknown[];
   if (typeof cid !== 'string' || digestOfCid(cid) === undefined) throw new TypeError('no name of a shard');
-  if (typeof modifiedAtMs !== 'number' || !(modifiedAtMs >= 0)) throw new TypeError('no time');
-  return { cid: cid as ShardCid, bytes: parseCount(bytes), modifiedAtMs };
+  if (!Number.isFinite(modifiedAtMs) || (modifiedAtMs as number) < 0) throw new TypeError('no time');
+  return { cid: cid as ShardCid, bytes: parseCount(bytes), modifiedAtMs: modifiedAtMs as number };
 }
 
 export function parseRoot({ root }: Answer): Uint8Array | undefined {
