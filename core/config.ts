@@ -91,6 +91,13 @@ const limits = z
       .min(1)
       .default(128 * mebibyte),
     repairOpsPerS: z.int().min(1).default(1_000),
+    /** How much drain and rebalance read and write a second at most. */
+    moveBytesPerS: z
+      .int()
+      .min(1)
+      .default(64 * mebibyte),
+    /** How far a provider may be from what it should hold before shards are moved, 0.1 for 10 %; 0: none are moved for balance. */
+    rebalanceSkew: z.number().min(0).max(10).default(0.1),
     /** Within how long scrub reads every shard, and how much it reads a second at most, also when it is late. */
     scrubPeriodMs: z
       .int()

@@ -4,6 +4,7 @@ import type { EngineParts } from '../engine-parts.ts';
 import { FreedCollector } from './collect-freed.ts';
 import { OrphanCollector } from './collect-orphans.ts';
 import { Compactor } from './compact.ts';
+import { type MoveProgress, ShardMover } from './move/mover.ts';
 import { type AtRiskPage, type AtRiskQuery, type OwnersBelow, RedundancyCounter } from './redundancy-counter.ts';
 import { Repairer } from './repair.ts';
 import { Scrubber, type ScrubProgress } from './scrub/scrub.ts';
@@ -40,6 +41,7 @@ export class Upkeep {
   readonly #compactor: Compactor;
   readonly #counter: RedundancyCounter;
   readonly #scrubber: Scrubber;
+  readonly #mover: ShardMover;
   readonly #runner: TaskRunner;
   readonly #compactThrottle: Throttle;
   /** How many stripes stayed in the last pass over freed ones, and how often in a row nothing else happened. */
@@ -57,6 +59,7 @@ export class Upkeep {
     this.#compactor = new Compactor(parts);
     this.#counter = new RedundancyCounter(parts);
     this.#scrubber = new Scrubber(parts);
+    this.#mover = new ShardMover(parts);
     this.#compactThrottle = new Throttle({
       bytesPerS: compactBytesPerS,
       operationsPerS: Number.POSITIVE_INFINITY,
@@ -76,6 +79,7 @@ export class Upkeep {
       task('watch the fleet', upkeepIntervalMs, () => this.#watchFleet()),
       task('forget completions', completionIntervalMs, () => this.#forgetCompletions()),
       task('count usage', 0, () => this.#countUsage()),
+      task('move shards', upkeepIntervalMs, (signal) => this.#mover.movePage(signal)),
       task('scrub', upkeepIntervalMs, (signal) => this.#scrubber.scrubPage(signal)),
       task('count owners', 0, (signal) => this.#countOwners(signal)),
     ];
@@ -134,6 +138,15 @@ export class Upkeep {
   /** Reads every shard there is, now and as fast as it can, and records which are gone or wrong. */
   scrub(signal: AbortSignal): Promise<void> {
     return this.#runner.exclusively('scrub', () => this.#scrubber.scrubAll(signal));
+  }
+
+  /** Empties what drains and evens out, as far as that can be done now and as fast as it can. Returns how many shards were moved. */
+  moveShards(signal: AbortSignal): Promise<number> {
+    return this.#runner.exclusively('move shards', () => this.#mover.moveAll(signal));
+  }
+
+  readMoveProgress(): Promise<MoveProgress> {
+    return this.#mover.readProgress();
   }
 
   readScrubProgress(): Promise<ScrubProgress> {
