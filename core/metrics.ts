@@ -112,6 +112,12 @@ export class Metrics {
     help: 'Blocks that had to be computed from k others',
     registers: this.#registers,
   });
+  readonly spreadViolations = new Counter({
+    name: 'holdfast_placement_spread_violations_total',
+    help: 'Stripes that were given places with more than m shards in one operator, country or zone, since the fleet allowed nothing better, by level',
+    labelNames: ['level'] as const,
+    registers: this.#registers,
+  });
   readonly stripesWritten = new Counter({
     name: 'holdfast_stripes_written_total',
     help: 'Stripes written, by outcome: full (every shard durable), degraded (at least the write quorum) or failed',

@@ -131,6 +131,16 @@ export class BlockReader {
     return provider.readShard(shard.cid, shardBlockOffset(stripe, row) + offset, length, signal);
   }
 
+  /** As `readPiece`, for pieces that a block is rebuilt from; a failure is noted, since nobody else will ask for the block. */
+  async readPieceOfRow(stripe: Stripe, place: PiecePlace, length: number, signal: AbortSignal): Promise<Uint8Array> {
+    try {
+      return await this.readPiece(stripe, place, length, signal);
+    } catch (error) {
+      this.#noteFailure(stripe, place.shard, error, signal);
+      throw error;
+    }
+  }
+
   async #fetch(
     provider: Provider,
     stripe: Stripe,

@@ -1,7 +1,5 @@
 import { AbortScope } from '../core/abort.ts';
 import type { Stripe } from '../core/model.ts';
-import { releaseMemory } from '../core/release-memory.ts';
-import { storedBlockBytes } from '../erasure/geometry.ts';
 import type { PiecePlace } from './block-reader.ts';
 import type { EngineParts } from './engine-parts.ts';
 import { readRow } from './read-row.ts';
@@ -13,29 +11,24 @@ export interface PieceRequest {
   readonly length: number;
 }
 
-export interface Piece {
-  /** A buffer of the caller's. */
-  readonly bytes: Uint8Array;
-  /** Whether its block was rebuilt, and so verified; else the bytes are as they came. */
-  readonly isRebuilt: boolean;
-}
-
 type PieceParts = Pick<EngineParts, 'blocks' | 'codec' | 'metrics' | 'limits' | 'readBudget'>;
 
 /**
- * Some bytes of one block, from the shard that holds them. When they are late the block is also rebuilt from others; what is there
- * first wins, and the rest is cancelled.
+ * Some bytes of one block, from the shard that holds them. When they are late they are also rebuilt, from the same bytes of k others;
+ * what is there first wins, and the rest is cancelled. A provider that is slow, or failed lately, is not asked at all. None of it is
+ * verified, which is for the caller to do by tags.
  *
- * @returns undefined where neither way worked, or there was no memory to rebuild it
+ * @returns a buffer of the caller's; undefined where neither way worked, or there was no memory to rebuild it
  * @throws what the provider throws where it is in time; the signal's reason
  */
 export async function readPiece(
   parts: PieceParts,
   request: PieceRequest,
   signal: AbortSignal,
-): Promise<Piece | undefined> {
+): Promise<Uint8Array | undefined> {
   const { blocks, limits, metrics } = parts;
   const { stripe, place, length } = request;
+  if (blocks.isDoubtful(place.shard) || blocks.isSlow(place.shard, length)) return rebuildPiece(parts, request, signal);
   const scope = new AbortScope(signal);
   const startedAtMs = performance.now();
   try {
@@ -50,8 +43,7 @@ export async function readPiece(
       metrics.blocksLate.inc(mayHedge ? hedged : waited);
       if (!mayHedge) bytes = await beforeLate(reading, Math.max(limits.hedgeMs - elapsedMs, 0));
     }
-    if (bytes !== undefined) return { bytes, isRebuilt: false };
-    return await outrun(parts, request, reading, scope);
+    return bytes ?? (await outrun(parts, request, reading, scope));
   } finally {
     scope.leave();
   }
@@ -60,33 +52,43 @@ export async function readPiece(
 const hedged = { outcome: 'hedged' } as const;
 const waited = { outcome: 'waited' } as const;
 
-/** Rebuilds the block from others while the piece is still awaited. */
+/** Rebuilds the piece from others while it is still awaited. */
 async function outrun(
   parts: PieceParts,
-  { stripe, place, length }: PieceRequest,
+  request: PieceRequest,
   reading: Promise<Uint8Array>,
   scope: AbortScope,
-): Promise<Piece | undefined> {
-  const { blocks, codec, metrics, limits, readBudget } = parts;
-  const { shard, row, offset } = place;
-  const rowBytes = (stripe.k + stripe.m) * storedBlockBytes(stripe, 0, row);
-  const lease = readBudget.tryAcquire(Math.min(rowBytes, readBudget.capacityBytes));
+): Promise<Uint8Array | undefined> {
   try {
-    if (lease === undefined) return undefined;
-    const rowParts = { blocks, codec, metrics, hedgeMs: limits.hedgeMs, isUrgent: true, isHedge: true };
-    const rowRequest = { stripe, row, wanted: [shard.index], without: shard.index };
-    const rebuilding = readRow(rowParts, rowRequest, scope.signal).then(([block]) => {
-      // A copy, since the rest of the block goes. (`slice` of a Buffer would be none.)
-      const bytes = new Uint8Array(block!.subarray(offset, offset + length));
-      releaseMemory(block!);
-      return { bytes, isRebuilt: true };
-    });
-    return await Promise.any([reading.then((bytes) => ({ bytes, isRebuilt: false })), rebuilding]);
+    const rebuilding = rebuildPiece(parts, request, scope.signal, true).then((bytes) => bytes ?? Promise.reject());
+    return await Promise.any([reading, rebuilding]);
   } catch {
     return undefined;
   } finally {
     scope.close();
-    lease?.release();
+  }
+}
+
+/** @returns undefined where that cannot be done, or there is no memory for it now */
+async function rebuildPiece(
+  parts: PieceParts,
+  { stripe, place, length }: PieceRequest,
+  signal: AbortSignal,
+  isHedge = false,
+): Promise<Uint8Array | undefined> {
+  const { blocks, codec, metrics, limits, readBudget } = parts;
+  const { shard, row, offset } = place;
+  const lease = readBudget.tryAcquire(Math.min((stripe.k + stripe.m) * length, readBudget.capacityBytes));
+  if (lease === undefined) return undefined;
+  try {
+    const rowParts = { blocks, codec, metrics, hedgeMs: limits.hedgeMs, isUrgent: true, isHedge };
+    const piece = { offset, length };
+    const request = { stripe, row, wanted: [shard.index], without: shard.index, piece };
+    return (await readRow(rowParts, request, signal))[0];
+  } catch {
+    return undefined;
+  } finally {
+    lease.release();
   }
 }
 

@@ -12,8 +12,13 @@ export interface RowRequest {
   readonly row: number;
   /** Shards whose blocks are wanted; each must store something in this row. */
   readonly wanted: readonly number[];
-  /** A shard that is not to be asked: somebody waits for it already. */
+  /** A shard that is not to be asked: others can do better, or somebody waits for it already. */
   readonly without?: number;
+  /**
+   * Where given, only this piece of each block: it is rebuilt from the same piece of k others. It is then not verified, which is for the
+   * caller to do by its tags. Must lie within the wanted block.
+   */
+  readonly piece?: { readonly offset: number; readonly length: number };
 }
 
 interface RowReadParts {
@@ -29,7 +34,7 @@ interface RowReadParts {
 }
 
 /**
- * The wanted blocks of one row, verified, in the order asked for. They are read where they lie; when one cannot be had,
+ * The wanted blocks of one row, or a piece of each, verified unless it is a piece, in the order asked for. They are read where they lie; when one cannot be had,
  * is wrong, or is late, or its provider is slow, the row is rebuilt from any k blocks, and whichever way is done first wins.
  * What is then still asked for is cancelled.
  *
@@ -63,18 +68,19 @@ class RowRead {
   #isOver = false;
 
   constructor(parts: RowReadParts, request: RowRequest, signal: AbortSignal) {
-    const { stripe, row, wanted, without } = request;
+    const { stripe, wanted, without } = request;
     this.#parts = parts;
     this.#request = request;
     this.#scope = new AbortScope(signal);
     const count = stripe.k + stripe.m;
     this.#shards = new Array(count).fill(undefined);
+    for (const shard of stripe.lostShards ?? []) this.#shards[shard.index] = shard;
     for (const shard of stripe.shards) this.#shards[shard.index] = shard;
     this.#blocks = new Array(count).fill(undefined);
     this.#lateAt = new Float64Array(count);
     this.#askedAt = new Float64Array(count);
     this.#states = this.#shards.map((shard, index) => {
-      if (storedBlockBytes(stripe, index, row) === 0) return 'zero';
+      if (this.#bytesOf(index) === 0) return 'zero';
       const canAsk = shard !== undefined && index !== without && parts.blocks.isReachable(shard);
       return canAsk ? 'idle' : 'gone';
     });
@@ -114,26 +120,40 @@ class RowRead {
       .map(({ index }) => index);
   }
 
-  /** Why others should be asked first: 0 for no reason, 1 for a slow provider, 2 for one that failed or whose shard did. */
+  /**
+   * Why others should be asked first: 0 for no reason, 1 for a slow provider, 2 for one that failed or whose shard did, 3 for a shard
+   * that was found to be gone or wrong, of which this block may still be right.
+   */
   #doubtOf(index: number, shard: PlacedShard): number {
+    if (this.#request.stripe.lostShards?.includes(shard)) return 3;
     if (this.#parts.blocks.isDoubtful(shard)) return 2;
     return this.#parts.blocks.isSlow(shard, this.#bytesOf(index)) ? 1 : 0;
   }
 
+  /** How much of a shard is read: what it stores of the row, or of the piece. */
   #bytesOf(index: number): number {
-    return storedBlockBytes(this.#request.stripe, index, this.#request.row);
+    const { stripe, row, piece } = this.#request;
+    const storedBytes = storedBlockBytes(stripe, index, row);
+    return piece === undefined ? storedBytes : Math.min(Math.max(storedBytes - piece.offset, 0), piece.length);
+  }
+
+  #read(index: number, shard: PlacedShard): Promise<Uint8Array> {
+    const { stripe, row, piece } = this.#request;
+    const { signal } = this.#scope;
+    if (piece === undefined) return this.#parts.blocks.readBlock(stripe, shard, row, signal);
+    const place = { shard, row, offset: piece.offset };
+    return this.#parts.blocks.readPieceOfRow(stripe, place, this.#bytesOf(index), signal);
   }
 
   #ask(index: number, shard: PlacedShard): void {
     const { blocks, hedgeMs, isUrgent, isHedge } = this.#parts;
-    const { stripe, row } = this.#request;
     if (isHedge || this.#states.includes('late')) blocks.hedges.spend();
     else blocks.hedges.earn();
     this.#states[index] = 'asked';
     const nowMs = performance.now();
     this.#askedAt[index] = nowMs;
     this.#lateAt[index] = nowMs + (isUrgent ? blocks.lateAfterMs(shard, this.#bytesOf(index), hedgeMs) : hedgeMs);
-    blocks.readBlock(stripe, shard, row, this.#scope.signal).then(
+    this.#read(index, shard).then(
       (block) => {
         this.#states[index] = 'present';
         this.#blocks[index] = block;
@@ -223,11 +243,11 @@ class RowRead {
 
   #complete(missing: readonly number[]): Uint8Array[] {
     this.#isOver = true;
-    const { stripe, row, wanted } = this.#request;
+    const { stripe, wanted } = this.#request;
     if (missing.length > 0) {
       const rebuilt = this.#parts.codec.reconstruct(this.#padBlocks(), stripe.k, missing);
       for (const [at, index] of missing.entries()) {
-        this.#blocks[index] = rebuilt[at]?.subarray(0, storedBlockBytes(stripe, index, row));
+        this.#blocks[index] = rebuilt[at]?.subarray(0, this.#bytesOf(index));
       }
       this.#parts.metrics.blocksRebuilt.inc(missing.length);
       for (const [index, block] of this.#blocks.entries()) if (block && !wanted.includes(index)) releaseMemory(block);
@@ -237,8 +257,8 @@ class RowRead {
 
   /** The blocks at hand in the length that they were coded with: what is not stored counts as zeros. */
   #padBlocks(): (Uint8Array | undefined)[] {
-    const { stripe, row } = this.#request;
-    const codedBytes = storedBlockBytes(stripe, 0, row);
+    const { stripe, row, piece } = this.#request;
+    const codedBytes = piece?.length ?? storedBlockBytes(stripe, 0, row);
     return this.#blocks.map((block, index) => {
       if (this.#states[index] === 'zero') return new Uint8Array(codedBytes);
       if (block === undefined || block.length === codedBytes) return block;

@@ -30,6 +30,8 @@ export class DamageNotes {
 
   /** Returns whether it was not known. */
   note(stripe: Stripe, shard: PlacedShard): boolean {
+    const isRecorded = stripe.shards.some(({ index, cid }) => index === shard.index && cid === shard.cid);
+    if (!isRecorded) return false;
     const name = `${stripe.id} ${shard.index}`;
     if (this.#waiting.has(name) || this.#waiting.size >= maxNotes) return false;
     this.#waiting.set(name, { stripe, shard });

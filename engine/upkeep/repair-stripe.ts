@@ -111,12 +111,15 @@ class StripeRepair {
     }
   }
 
+  /** Those first that can come back in no other way: a provider that was given up may be back one day. */
   #listLacking(): number[] {
-    const { k, m } = this.#stripe;
+    const { k, m, shards } = this.#stripe;
     const present = new Set(this.#good.map(({ index }) => index));
-    return Array.from({ length: k + m }, (_, index) => index).filter(
+    const lacking = Array.from({ length: k + m }, (_, index) => index).filter(
       (index) => !present.has(index) && storedBlockCount(this.#stripe, index) > 0,
     );
+    const isRecorded = (index: number): boolean => shards.some((shard) => shard.index === index);
+    return [...lacking.filter((index) => !isRecorded(index)), ...lacking.filter(isRecorded)];
   }
 
   /** Only providers that are up and keep what they are given. */
@@ -193,17 +196,11 @@ class StripeRepair {
    * Where too few shards are good, those that are not are asked as well: one that is wrong in one row may be right in this, and a
    * provider that has been away for long may be back just now.
    */
-  async #readRow(row: number, wanted: readonly number[]): Promise<Uint8Array[]> {
+  #readRow(row: number, wanted: readonly number[]): Promise<Uint8Array[]> {
     const { blocks, codec, metrics, limits } = this.#parts;
-    const parts = { blocks, codec, metrics, hedgeMs: limits.hedgeMs };
-    const good = { ...this.#stripe, shards: this.#good, lostShards: [] };
-    try {
-      return await readRow(parts, { stripe: good, row, wanted }, this.#signal);
-    } catch (error) {
-      if (!isFailure(error, 'too-few-shards') || this.#bad.length === 0) throw error;
-      const others = this.#bad.filter(({ index }) => !this.#good.some((shard) => shard.index === index));
-      return readRow(parts, { stripe: { ...good, shards: [...this.#good, ...others] }, row, wanted }, this.#signal);
-    }
+    const lostShards = this.#bad.filter(({ index }) => !this.#good.some((shard) => shard.index === index));
+    const stripe = { ...this.#stripe, shards: this.#good, lostShards };
+    return readRow({ blocks, codec, metrics, hedgeMs: limits.hedgeMs }, { stripe, row, wanted }, this.#signal);
   }
 
   /** The same bytes have the same name. @throws Failure `shard-corrupt` where the codec computed others */
@@ -264,10 +261,13 @@ class StripeRepair {
     if (!isOld) await lane.abort();
   }
 
-  /** What was wrong where it lay is of no use there once the shard lies elsewhere. */
+  /**
+   * What was wrong where it lay is of no use there once the shard lies elsewhere. What may be good at a provider that was given up is left
+   * to the search for orphans, should it come back.
+   */
   async #deleteReplaced(recorded: readonly PlacedShard[]): Promise<void> {
     const { fleet } = this.#parts;
-    const replaced = this.#bad.filter(({ index, providerId }) => {
+    const replaced = (this.#stripe.lostShards ?? []).filter(({ index, providerId }) => {
       const placed = recorded.find((each) => each.index === index);
       return placed !== undefined && placed.providerId !== providerId && fleet.standingOf(providerId) === 'up';
     });

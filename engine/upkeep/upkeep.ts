@@ -4,7 +4,7 @@ import type { EngineParts } from '../engine-parts.ts';
 import { FreedCollector } from './collect-freed.ts';
 import { OrphanCollector } from './collect-orphans.ts';
 import { Compactor } from './compact.ts';
-import { type AtRiskPage, type AtRiskQuery, RedundancyCounter } from './redundancy-counter.ts';
+import { type AtRiskPage, type AtRiskQuery, type OwnersBelow, RedundancyCounter } from './redundancy-counter.ts';
 import { Repairer } from './repair.ts';
 import { TaskRunner } from './task-runner.ts';
 import { Throttle } from './throttle.ts';
@@ -81,7 +81,7 @@ export class Upkeep {
       task('collect freed stripes', upkeepIntervalMs, (signal) => this.#collectFreed(signal)),
       task('compact stripes', upkeepIntervalMs, (signal) => this.#compact(signal)),
       task('reclaim space', upkeepIntervalMs, (signal) => this.#reclaim(signal)),
-      task('collect orphans', orphanIntervalMs, (signal) => this.#collectOrphans(signal)),
+      task('collect orphans', orphanIntervalMs, (signal) => this.#searchOrphans(signal)),
       task('watch the fleet', upkeepIntervalMs, () => this.#watchFleet()),
       task('forget completions', completionIntervalMs, () => this.#forgetCompletions()),
       task('count usage', 0, () => this.#countUsage()),
@@ -119,14 +119,24 @@ export class Upkeep {
     const bytesCompacted = await runner.exclusively('compact stripes', () => this.#compactAll(signal));
     await this.#flushJournal();
     const stripesForgotten = await runner.exclusively('collect freed stripes', () => this.#collectAllFreed(signal));
-    await runner.exclusively('collect orphans', () => this.#orphans.collectAll(signal));
+    await this.collectOrphans(signal);
     await runner.exclusively('reclaim space', async () => {
       while (await this.#reclaimPieces(signal));
     });
     await this.#forgetCompletions();
     await this.#countUsage();
-    await runner.exclusively('count owners', () => this.#counter.countOwners(true, signal));
+    await this.countOwners(signal);
     return { stripesForgotten, shardsRepaired, bytesCompacted };
+  }
+
+  /** Searches all providers for orphans now. */
+  collectOrphans(signal: AbortSignal): Promise<void> {
+    return this.#runner.exclusively('collect orphans', () => this.#orphans.collectAll(signal));
+  }
+
+  /** Counts now, and as fast as it can, who lives below the full margin. */
+  countOwners(signal: AbortSignal): Promise<OwnersBelow> {
+    return this.#runner.exclusively('count owners', () => this.#counter.countOwners(true, signal));
   }
 
   /** What redundancy there is at this moment. */
@@ -248,7 +258,7 @@ export class Upkeep {
     return this.#parts.limits.upkeepIntervalMs;
   }
 
-  async #collectOrphans(signal: AbortSignal): Promise<number> {
+  async #searchOrphans(signal: AbortSignal): Promise<number> {
     const startedAtMs = performance.now();
     const delayMs = await this.#orphans.collectPage(signal);
     return delayMs > 0 ? delayMs : Math.max(performance.now() - startedAtMs, minOrphanRestMs);

@@ -9,7 +9,7 @@ import type { StripeRow } from './stripe-row.ts';
 /** Ids of placements in memory, some 150 bytes each; with 20 providers there are 38,760 sets of six. */
 const maxCached = 1 << 16;
 /** Rows that a listing reads before the event loop has a turn. */
-const rowsPerTurn = 4096;
+const rowsPerTurn = 1024;
 
 /** What stripes of one placement have in common, besides who holds their shards. */
 export type StripeShape = Pick<StripeRow, 'profile' | 'k' | 'm' | 'shard_count'>;
@@ -112,13 +112,13 @@ export class PlacementTable {
    * @param waitDurable waits until all that was written is durable
    */
   async list(waitDurable: () => Promise<void> | undefined): Promise<Placement[]> {
-    const rows = new Map<number, PlacementRow>();
+    const placements = new Map<number, Placement>();
     const watch = new Set<number>();
     this.#watches.add(watch);
     try {
       await waitDurable();
       for (let page = this.#list.all(-1, rowsPerTurn); page.length > 0; ) {
-        for (const row of page) rows.set(row.id, row);
+        for (const row of page) placements.set(row.id, this.#toPlacement(row));
         if (page.length < rowsPerTurn) break;
         await nextTurn();
         await waitDurable();
@@ -126,13 +126,13 @@ export class PlacementTable {
       }
       for (const id of watch) {
         const row = this.#get.get(id);
-        if (row) rows.set(id, row);
-        else rows.delete(id);
+        if (row) placements.set(id, this.#toPlacement(row));
+        else placements.delete(id);
       }
     } finally {
       this.#watches.delete(watch);
     }
-    return [...rows.values()].map((row) => this.#toPlacement(row));
+    return [...placements.values()];
   }
 
   mark(): void {

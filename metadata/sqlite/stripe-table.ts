@@ -226,14 +226,17 @@ export class StripeTable {
     waitDurable: () => Promise<void> | undefined,
   ): Promise<Stripe[]> {
     const stripes: Stripe[] = [];
+    let asked = limit;
     let last: Buffer = Buffer.from(after ?? '', 'hex');
     while (stripes.length < limit) {
       await waitDurable();
-      const asked = Math.min(limit - stripes.length, rowsPerTurn);
+      asked = Math.min(asked, rowsPerTurn);
       const rows = this.#listAll.all(last, asked);
-      for (const row of rows) if (row.freed_ms === null) stripes.push(toStripe(row, this.#names));
+      const live = rows.filter((row) => row.freed_ms === null).slice(0, limit - stripes.length);
+      for (const row of live) stripes.push(toStripe(row, this.#names));
       if (rows.length < asked) break;
       last = rows.at(-1)!.id;
+      asked *= 2;
       await nextTurn();
     }
     return stripes;

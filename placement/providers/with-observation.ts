@@ -26,6 +26,11 @@ interface CallMetrics {
   readonly seconds: ReturnType<Metrics['providerSeconds']['labels']>;
 }
 
+/**
+ * Calls that a provider may answer out of its own memory: a writer that gathers bytes, space that was counted before. That they
+ * go well says nothing of the place itself; that they fail does.
+ */
+const localCalls: readonly ProviderCall[] = ['createShard', 'append', 'reclaim', 'capacity'];
 /** The calls that make data durable; those whose time is that of the data. */
 const writeCalls: readonly ProviderCall[] = ['putShard', 'commit'];
 
@@ -73,7 +78,7 @@ class ObservedProvider extends WrappedProvider {
     try {
       const result = await work(signal);
       ok.inc();
-      this.#vitals.succeed(startMark);
+      if (!localCalls.includes(call)) this.#vitals.succeed(startMark);
       if (kind !== undefined) this.#vitals.finish(kind, performance.now() - startedAtMs);
       return result;
     } catch (error) {

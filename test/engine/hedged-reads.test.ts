@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { afterEach, describe, it } from 'node:test';
+import fc from 'fast-check';
 import { HedgeBudget } from '../../engine/hedge-budget.ts';
 import type { CallKind } from '../../placement/call-pace.ts';
 import type { FaultyProvider } from '../../placement/providers/faulty-provider.ts';
@@ -90,6 +91,46 @@ describe('hedged reads', () => {
     assert.equal(countReads(slow!), 1);
   });
 
+  it('rebuild a piece of a block from the same piece of others, whatever its place and length', async () => {
+    test = await createTestEngine(patient);
+    // Rows of four blocks: the last block of the last row is short.
+    const bytes = patternBytes(1_500_000);
+    await put(test, 'key', bytes);
+    const holders = await holdersOf('key');
+    teach(1);
+    const offset = fc.nat(bytes.length - 1);
+    await fc.assert(
+      fc.asyncProperty(offset, fc.integer({ min: 1, max: 60_000 }), fc.nat(3), async (first, length, slow) => {
+        teach(1);
+        teach(50, [holders[slow]!]);
+        test.calls.length = 0;
+        const range = { kind: 'from', first, last: first + length - 1 } as const;
+        const part = await get(test, 'key', { range });
+        assert.ok(part.equals(bytes.subarray(first, first + length)));
+        assert.equal(countReads(holders[slow]!), 0);
+        test.clock.nowMs += 60_000;
+        teach(1, [holders[slow]!]);
+      }),
+      { numRuns: 60 },
+    );
+    await assertBudgetsFree(test);
+  });
+
+  it('ask for no more of a block than the piece', async () => {
+    test = await createTestEngine(patient);
+    await Promise.all(Array.from({ length: 40 }, (_, at) => put(test, `key ${at}`, patternBytes(8 * KiB, at))));
+    teach(1);
+    for (const slow of test.providers) {
+      teach(50, [slow]);
+      test.calls.length = 0;
+      for (let at = 0; at < 40; at++) assert.ok((await get(test, `key ${at}`)).equals(patternBytes(8 * KiB, at)));
+      for (const call of test.calls) assert.ok(Number(call.split(' ')[4]) < 9 * KiB, call);
+      test.clock.nowMs += 60_000;
+      teach(1, [slow]);
+    }
+    assert.ok((await readMetric(test.metrics.blocksRebuilt)) >= 40);
+  });
+
   it('trust a slow provider again once a trial was quick', async () => {
     test = await createTestEngine(patient);
     const bytes = patternBytes(900 * KiB);
@@ -119,10 +160,11 @@ describe('hedged reads', () => {
     test = await createTestEngine({ timeoutMs: 600_000, limits: { hedgeMs: 5_000 } });
     const bytes = patternBytes(5 * KiB);
     for (let key = 0; key < 10; key++) await put(test, `key ${key}`, bytes);
-    teach(1);
-    for (const { faults } of test.providers) faults.always('readShard', { slowMs: 10 });
+    for (const { faults } of test.providers) faults.always('readShard', { slowMs: 30 });
     const reads = 1_000;
     for (let turn = 0; turn < reads / 50; turn++) {
+      // Without end they seem to be late.
+      teach(1);
       await Promise.all(Array.from({ length: 50 }, (_, at) => get(test, `key ${at % 10}`)));
     }
     const calls = test.providers.reduce((sum, provider) => sum + countReads(provider), 0);

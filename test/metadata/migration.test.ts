@@ -7,11 +7,13 @@ import Database from 'better-sqlite3';
 import { silentLog } from '../../core/log.ts';
 import type { ProviderId } from '../../core/model.ts';
 import type { MetadataStore, NewStripe } from '../../metadata/metadata-store.ts';
+import { fillPlacements } from '../../metadata/sqlite/fill-placements.ts';
 import { NameTable } from '../../metadata/sqlite/name-table.ts';
 import { migrate, migrations } from '../../metadata/sqlite/schema.ts';
 import { encodeShards, headsOfShards } from '../../metadata/sqlite/shard-codec.ts';
 import { openSqliteStore } from '../../metadata/sqlite/sqlite-store.ts';
 import { encodeStripeId } from '../../metadata/sqlite/stripe-id.ts';
+import { checkPlacementTables } from './check-placement-tables.ts';
 import { countPlacements, withoutIds } from './count-placements.ts';
 import { bucketName, createClock, newStripe, ownerId, placeShard, providerRecord } from './metadata-fixtures.ts';
 
@@ -86,6 +88,21 @@ describe('a metadata file of the first schema', () => {
     const less = { ...live[0]!, shards: live[0]!.shards.slice(1) };
     assert.deepEqual(withoutIds(await store.listPlacements()), countPlacements([less, ...live.slice(1)]));
     await store.close();
+  });
+
+  it('has them counted a few at a time as all at once', () => {
+    const [live, freed] = [[...spread(20), newStripe({ placed: 4 })], [newStripe()]];
+    writeFirstSchema(live, freed);
+    for (const stripesAtOnce of [1, 4, 21, 22, 23]) {
+      const db = new Database(path);
+      migrate(db);
+      db.transaction(() => {
+        db.exec('DELETE FROM placements; DELETE FROM leftovers; UPDATE stripes SET placement = NULL');
+        fillPlacements(db, 1, stripesAtOnce);
+      })();
+      db.close();
+      checkPlacementTables(path);
+    }
   });
 
   it('is kept from the eyes of others from then on', async () => {

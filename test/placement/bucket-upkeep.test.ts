@@ -54,6 +54,21 @@ describe('opening a bucket', () => {
     assert.ok(bytes.equals(await provider.readShard(nameOf(bytes), 0, 100)));
   });
 
+  it('goes to the endpoint of its settings, whatever the environment says', async () => {
+    await using bucket = await openStubBucket();
+    const { stub } = bucket;
+    process.env.AWS_ENDPOINT_URL = stub.url;
+    try {
+      // No such region, and so no such host.
+      const provider = await openAnother(stub, { endpoint: undefined, region: 'nowhere-0' });
+      await assert.rejects(provider.readRoot(AbortSignal.timeout(2_000)));
+      await provider.close();
+    } finally {
+      delete process.env.AWS_ENDPOINT_URL;
+    }
+    assert.equal(stub.requests.length, 0);
+  });
+
   it('gives a caller up whose signal is aborted while it is asked whose the prefix is, and serves the others', async () => {
     await using bucket = await openStubBucket();
     const { stub, provider } = bucket;
@@ -93,6 +108,50 @@ describe('opening a bucket', () => {
     const elsewhere = await openAnother(stub, { id: 'b2' as ProviderId, prefix: 'q/' });
     await elsewhere.putShard(nameOf(bytes), [bytes]);
     await elsewhere.close();
+  });
+});
+
+describe('closing a bucket', () => {
+  it('ends soon, and with it what is under way, although the endpoint hangs', async () => {
+    await using bucket = await openStubBucket();
+    const { stub, provider } = bucket;
+    const writer = await provider.createShard();
+    await writer.append([randomBytes(6 * MiB)]);
+    await pollUntil('the upload is begun', () => stub.uploads.size === 1);
+    stub.fault = () => true;
+    await writer.abort();
+    const reading = provider.readRoot();
+    reading.catch(() => {});
+    const before = stub.requests.length;
+    await provider.close();
+    await assert.rejects(reading, (error) => isFailure(error, 'provider-error'));
+    assert.ok(stub.requests.length <= before + 2, 'nothing is asked again');
+  });
+
+  it('ends calls that have only just begun', async () => {
+    for (let turns = 0; turns < 20; turns++) {
+      await using bucket = await openStubBucket();
+      const { stub, provider } = bucket;
+      await provider.readRoot();
+      stub.fault = () => true;
+      const reading = provider.readRoot();
+      reading.catch(() => {});
+      for (let i = 0; i < turns; i++) await Promise.resolve();
+      await provider.close();
+      await assert.rejects(reading, (error) => isFailure(error, 'provider-error'));
+    }
+  });
+
+  it('breaks off the question whose the prefix is', async () => {
+    await using bucket = await openStubBucket();
+    const { stub, provider } = bucket;
+    stub.fault = () => true;
+    const reading = provider.readRoot();
+    reading.catch(() => {});
+    await pollUntil('the marker was asked for', () => stub.requests.length === 1);
+    await provider.close();
+    await assert.rejects(reading, (error) => isFailure(error, 'provider-error'));
+    assert.equal(stub.requests.length, 1);
   });
 });
 

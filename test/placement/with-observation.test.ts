@@ -111,9 +111,22 @@ describe('observed provider', () => {
       faults.next(call as 'readShard', 'error');
       await assert.rejects(start, call);
       assert.equal(health.isSuspect(id), true, call);
-      await provider.capacity();
+      await provider.readRoot();
       assert.equal(health.isSuspect(id), false, call);
     }
+  });
+
+  it('does not trust a provider again for what it may have answered out of its own memory', async () => {
+    const { health, faults, provider } = await setUp();
+    faults.next('commit', 'error');
+    await assert.rejects(storeShard(provider, bytes));
+    await provider.capacity();
+    await provider.reclaim();
+    const writer = await provider.createShard();
+    await writer.append([bytes]);
+    assert.equal(health.isSuspect(id), true);
+    await writer.commit(cid);
+    assert.equal(health.isSuspect(id), false);
   });
 
   it('does not suspect a provider that misses a shard, is full, or was given up by its caller', async () => {

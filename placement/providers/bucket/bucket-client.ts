@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
-import { pipeline, Transform } from 'node:stream';
 import type { CompletedPart, S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
 import { BucketError, hasFault, toBucketError } from './bucket-error.ts';
+import { closedError, guardTransport, type TransportState } from './guard-transport.ts';
 
 /** Where a bucket is and who asks. */
 export interface BucketAddress {
@@ -33,8 +33,6 @@ export interface BucketUpload {
   readonly startedAtMs: number;
 }
 
-/** Answers that are not an object's bytes are XML: a page of 1,000 keys takes some hundred KB. */
-const maxXmlBytes = 4 * 2 ** 20;
 const maxPageKeys = 1_000;
 const defaultMaxSockets = 64;
 
@@ -68,13 +66,29 @@ export async function openBucketClient(address: BucketAddress): Promise<BucketCl
     // No timeouts: they would count the wait for a connection. Callers bring a signal.
     requestHandler: { httpAgent: agent, httpsAgent: agent },
     logger: silentLogger,
+    ...ownSettings,
   };
   const client = new sdk.S3Client(config);
-  guardTransport(client);
-  return new BucketClient(sdk, client, address);
+  const state: TransportState = { isClosed: false, underWay: new Set() };
+  guardTransport(client, state);
+  return new BucketClient({ sdk, client, state }, address);
 }
 
 const ignore = () => {};
+/** What the SDK would look for in the environment and in files of the home folder unless it is given. */
+const ownSettings = {
+  ignoreConfiguredEndpointUrls: true,
+  defaultsMode: 'legacy',
+  retryMode: 'standard',
+  userAgentAppId: 'holdfast',
+  useFipsEndpoint: false,
+  useDualstackEndpoint: false,
+  useArnRegion: false,
+  disableS3ExpressSessionAuth: true,
+  disableMultiregionAccessPoints: true,
+  authSchemePreference: ['sigv4'],
+  sigv4aSigningRegionSet: [],
+} satisfies S3ClientConfig;
 /** The SDK would write warnings to the console. */
 const silentLogger = { trace: ignore, debug: ignore, info: ignore, warn: ignore, error: ignore };
 
@@ -87,12 +101,17 @@ const silentLogger = { trace: ignore, debug: ignore, info: ignore, warn: ignore,
 export class BucketClient {
   readonly #sdk: Sdk;
   readonly #client: S3Client;
+  readonly #state: TransportState;
   readonly #bucket: string;
   readonly #prefix: string;
 
-  constructor(sdk: Sdk, client: S3Client, address: Pick<BucketAddress, 'bucket' | 'prefix'>) {
-    this.#sdk = sdk;
-    this.#client = client;
+  constructor(
+    parts: { sdk: Sdk; client: S3Client; state: TransportState },
+    address: Pick<BucketAddress, 'bucket' | 'prefix'>,
+  ) {
+    this.#sdk = parts.sdk;
+    this.#client = parts.client;
+    this.#state = parts.state;
     this.#bucket = address.bucket;
     this.#prefix = address.prefix ?? '';
   }
@@ -278,7 +297,10 @@ export class BucketClient {
     return { uploads, isCut: output.IsTruncated === true && uploads.length > 0 };
   }
 
+  /** Breaks off what is under way. */
   close(): void {
+    this.#state.isClosed = true;
+    for (const giveUp of this.#state.underWay) giveUp(closedError());
     this.#client.destroy();
   }
 
@@ -330,56 +352,4 @@ async function readBody(body: Readable, bytes: number): Promise<Uint8Array> {
     filled += chunk.length;
   }
   return filled === bytes ? buffer : buffer.slice(0, filled);
-}
-
-/** What the SDK hands to its handler, and gets back, as far as it is used here. */
-interface Exchange {
-  readonly request: { readonly query?: Readonly<Record<string, unknown>> };
-}
-interface Answer {
-  statusCode: number;
-  headers: Readonly<Record<string, string>>;
-  body: Readable;
-}
-
-/**
- * Puts itself between the SDK and the network. It bounds what is read of an answer, which the SDK would gather whole
- * however long it is; and it sends a request once more where the connection was found closed, which is no fault of the
- * endpoint: each of our requests may be repeated, and has its body in memory.
- */
-function guardTransport(client: S3Client): void {
-  client.middlewareStack.add(
-    (next) => async (args) => {
-      const result = await next(args).catch((error: unknown) => {
-        if (!isClosedConnection(error)) throw error;
-        return next(args);
-      });
-      const answer = result.response as Answer;
-      const isObject = (args as unknown as Exchange).request.query?.['x-id'] === 'GetObject';
-      if (!isObject || answer.statusCode >= 300) boundBody(answer);
-      return result;
-    },
-    { step: 'deserialize', priority: 'low', name: 'holdfastTransportGuard' },
-  );
-}
-
-function isClosedConnection(error: unknown): boolean {
-  const code = (error as { code?: unknown } | undefined)?.code;
-  return code === 'ECONNRESET' || code === 'EPIPE';
-}
-
-function boundBody(answer: Answer): void {
-  const declaredBytes = Number(answer.headers['content-length'] ?? Number.NaN);
-  // Node itself sees to it that no more comes than was declared.
-  if (declaredBytes <= maxXmlBytes) return;
-  let bytes = 0;
-  const bounded = new Transform({
-    transform(chunk: Uint8Array, _encoding, done) {
-      bytes += chunk.length;
-      if (bytes > maxXmlBytes) done(new BucketError('bad-answer', `an answer of more than ${maxXmlBytes} bytes`));
-      else done(null, chunk);
-    },
-  });
-  pipeline(answer.body, bounded, ignore);
-  answer.body = bounded;
 }

@@ -25,6 +25,8 @@ const shardsFolder = 'shards/';
 const rootKey = 'root';
 /** How long the marker may take to be read, and what is left behind to be cleaned up. */
 const ownTimeoutMs = 30_000;
+/** How long `close` waits for what is left behind. */
+const closeGraceMs = 2_000;
 
 export interface BucketProviderOptions extends BucketAddress {
   readonly id: ProviderId;
@@ -61,6 +63,7 @@ class BucketProvider implements Provider, ShardBucket {
   readonly #reclaimer: BucketReclaimer;
   readonly #incoming = new Set<string>();
   readonly #leftBehind = new Set<Promise<void>>();
+  readonly #closing = new AbortController();
   #isClaimed = false;
   #claiming: Promise<void> | undefined;
 
@@ -161,7 +164,9 @@ class BucketProvider implements Provider, ShardBucket {
 
   async close(): Promise<void> {
     await this.#usage.close();
+    const timer = setTimeout(() => this.#closing.abort(), closeGraceMs);
     await Promise.all(this.#leftBehind);
+    clearTimeout(timer);
     this.client.close();
   }
 
@@ -188,7 +193,7 @@ class BucketProvider implements Provider, ShardBucket {
 
   leaveBehind(work: (signal: AbortSignal) => Promise<void>): void {
     // What fails is found by `reclaim` when it is a day old.
-    const leaving = work(AbortSignal.timeout(ownTimeoutMs))
+    const leaving = work(AbortSignal.any([this.#closing.signal, AbortSignal.timeout(ownTimeoutMs)]))
       .catch(() => {})
       .finally(() => this.#leftBehind.delete(leaving));
     this.#leftBehind.add(leaving);
