@@ -41,6 +41,8 @@ export interface EngineLimits {
   readonly journalIntervalMs: number;
   /** A new snapshot is due after so many batches of the journal. */
   readonly snapshotBatches: number;
+  /** How long a provider may be down before its shards are rebuilt elsewhere. The fleet goes by it; here it is part of the time that a repair takes. */
+  readonly lostAfterMs: number;
   /** How old a stripe must be before compaction looks at it: what is young may fall empty by itself. */
   readonly compactAgeMs: number;
   /** How much compaction reads a second at most. */
@@ -89,4 +91,5 @@ export const defaultLimits: EngineLimits = {
   scrubPeriodMs: 14 * 24 * hourMs,
   scrubBytesPerS: 64 * MiB,
   orphanIntervalMs: 6 * hourMs,
+  lostAfterMs: 15 * 60_000,
 };
