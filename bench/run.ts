@@ -7,6 +7,7 @@ import { benchCodecs, type CodecResult } from './codec.ts';
 import { type CaseResult, compareServers, type Pace } from './compare-servers.ts';
 import { benchDay } from './day.ts';
 import { benchGatewayPath } from './gateway-path.ts';
+import { benchNode } from './node.ts';
 import { renderCases, renderCodecs, renderProfile } from './render-table.ts';
 import { benchSlowProvider } from './slow-provider.ts';
 import { summarizeProfile } from './summarize-profile.ts';
@@ -20,6 +21,7 @@ const usage = `usage: npm run bench -- [NAME ...] [--quick] [--json] [--profile]
   NAME        only cases whose name begins so: ${benchCases.map(({ name }) => name).join(', ')}, codec
   path        the gateway's own cost only: its HTTP and S3 layers over an engine that stores nothing, beside node:http
   day         ${dayRate} PUTs a second of 4 KiB, five times 50 million a day, held for --minutes (60); --rate for another one
+  node        small puts and reads through a node and straight into its directory; streams beside plain node:http
   slow-provider  p99 of GET with one provider ten times slower than the rest, with hedging and without; --seed for other latencies
   churn       disk use after overwrites and deletes, against what live data need
   --quick     few and short rounds: under a minute for everything, and rougher
@@ -62,6 +64,7 @@ async function main(): Promise<void> {
   const say = (text: string): void => void process.stdout.write(`${text}\n`);
   const [name] = values.help ? [] : positionals;
   if (name === 'path') return say(await benchGatewayPath({ pace, profile: values.profile }));
+  if (name === 'node') return say(await benchNode({ folder, isQuick: values.quick }));
   if (name === 'slow-provider')
     return say(await benchSlowProvider({ isQuick: values.quick, seed: Number(values.seed) }));
   if (name === 'churn') return say(await benchChurn({ folder, isQuick: values.quick }));

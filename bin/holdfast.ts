@@ -9,10 +9,14 @@ import { runGateway } from './run-gateway.ts';
 setFlagsFromString('--semi-space-growth-factor=1');
 
 const usage = `usage: holdfast gateway [--config FILE]
+       holdfast node --data DIR [--listen HOST:PORT] [--metrics-listen HOST:PORT] [--id ID] [--reserve-bytes N]
+                     [--tls-cert FILE --tls-key FILE]
        holdfast recover --master-key FILE|HEX --provider PATH [--provider PATH ...] --data-dir DIR [--full-scan]
        holdfast verify [--deep] [--json] [--config FILE]
 
   gateway   serve S3 (the default command)
+  node      keep shards in one directory for gateways on other machines (docs/node-protocol.md); its key comes from
+            HOLDFAST_NODE_KEY, else from the file node-key in DIR, which the first start makes
   recover   rebuild the metadata store from the providers alone (docs/recovery.md)
   verify    check the metadata against the shards, while no gateway runs
 
@@ -27,6 +31,7 @@ async function main(): Promise<void> {
   if (args.includes('--help') || args.includes('-h')) process.stdout.write(usage);
   else if (command === 'gateway') await runGateway({ environment: process.env, ...parseGatewayArguments(args) });
   // Their code is loaded only where it is needed: the gateway's start is not to wait for it.
+  else if (command === 'node') await (await import('./run-node.ts')).runNode(args, process.env);
   else if (command === 'recover') process.exitCode = await (await import('./run-recover.ts')).runRecover(args);
   else if (command === 'verify') {
     process.exitCode = await (await import('./run-verify.ts')).runVerify(args, process.env);

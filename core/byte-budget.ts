@@ -1,5 +1,5 @@
 import { Failure } from './failure.ts';
-import type { Metrics } from './metrics.ts';
+import type { BudgetGauges } from './metrics.ts';
 
 /** A share of a budget. Whoever holds it gives it back exactly once; to give it back again does nothing. */
 export interface Lease {
@@ -29,7 +29,7 @@ export class ByteBudget {
   readonly #waitingGauge: { set(value: number): void };
   #takenBytes = 0;
 
-  constructor(parts: { name: string; capacityBytes: number; waitMs: number; metrics: Metrics }) {
+  constructor(parts: { name: string; capacityBytes: number; waitMs: number; metrics: BudgetGauges }) {
     this.name = parts.name;
     this.capacityBytes = parts.capacityBytes;
     this.#waitMs = parts.waitMs;

@@ -2,9 +2,31 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import { RequestTally } from './request-tally.ts';
 import { TalliedHistogram } from './tallied-histogram.ts';
 
-const seconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+/** Buckets of durations. */
+export const seconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
-/** Every metric of Holdfast, each declared once; docs/metrics.md lists them for operators. */
+/** What a `ByteBudget` tells, in a gateway and in a node. */
+export class BudgetGauges {
+  readonly budgetBytes: Gauge<'budget'>;
+  readonly budgetWaiting: Gauge<'budget'>;
+
+  constructor(registry: Registry) {
+    this.budgetBytes = new Gauge({
+      name: 'holdfast_budget_bytes',
+      help: 'Memory taken from each budget now',
+      labelNames: ['budget'] as const,
+      registers: [registry],
+    });
+    this.budgetWaiting = new Gauge({
+      name: 'holdfast_budget_waiting',
+      help: 'Requests that wait for memory of each budget',
+      labelNames: ['budget'] as const,
+      registers: [registry],
+    });
+  }
+}
+
+/** Every metric of a gateway, each declared once (those of a node are in node-metrics.ts); docs/metrics.md lists them for operators. */
 export class Metrics {
   readonly registry = new Registry();
   readonly #registers = [this.registry];
@@ -90,6 +112,12 @@ export class Metrics {
     help: 'Blocks that had to be computed from k others',
     registers: this.#registers,
   });
+  readonly spreadViolations = new Counter({
+    name: 'holdfast_placement_spread_violations_total',
+    help: 'Stripes that were given places with more than m shards in one operator, country or zone, since the fleet allowed nothing better, by level',
+    labelNames: ['level'] as const,
+    registers: this.#registers,
+  });
   readonly stripesWritten = new Counter({
     name: 'holdfast_stripes_written_total',
     help: 'Stripes written, by outcome: full (every shard durable), degraded (at least the write quorum) or failed',
@@ -126,6 +154,56 @@ export class Metrics {
   readonly shardsRepaired = new Counter({
     name: 'holdfast_shards_repaired_total',
     help: 'Shards rebuilt onto a provider after they were lost or never written',
+    registers: this.#registers,
+  });
+  readonly repairedBytes = new Counter({
+    name: 'holdfast_repaired_bytes_total',
+    help: 'Length of these shards',
+    registers: this.#registers,
+  });
+  readonly repairSeconds = new Histogram({
+    name: 'holdfast_repair_duration_seconds',
+    help: 'Time that it took to rebuild, write, read back and record what a stripe lacked',
+    buckets: seconds,
+    registers: this.#registers,
+  });
+  readonly repairsNotKept = new Counter({
+    name: 'holdfast_repairs_not_kept_total',
+    help: 'Rebuilt shards that a provider acknowledged and did not give back right after, by provider',
+    labelNames: ['provider'] as const,
+    registers: this.#registers,
+  });
+  readonly stripesAtMargin = new Gauge({
+    name: 'holdfast_stripes_at_margin',
+    help: 'Live stripes by how many further shards they can lose: a number, unavailable (not readable until a provider is back) or lost',
+    labelNames: ['margin'] as const,
+    registers: this.#registers,
+  });
+  readonly bytesAtMargin = new Gauge({
+    name: 'holdfast_bytes_at_margin',
+    help: 'What the shards of these stripes take',
+    labelNames: ['margin'] as const,
+    registers: this.#registers,
+  });
+  readonly objectsAtMargin = new Gauge({
+    name: 'holdfast_objects_at_margin',
+    help: 'Object versions below the full margin, each at the worst of its stripes, as last counted',
+    labelNames: ['margin'] as const,
+    registers: this.#registers,
+  });
+  readonly repairQueueStripes = new Gauge({
+    name: 'holdfast_repair_queue_stripes',
+    help: 'Stripes that lack shards which are to be rebuilt',
+    registers: this.#registers,
+  });
+  readonly repairOldestSeconds = new Gauge({
+    name: 'holdfast_repair_oldest_timestamp_seconds',
+    help: 'Since when the oldest of them has been waiting, in seconds since 1970; 0 where nothing waits',
+    registers: this.#registers,
+  });
+  readonly upkeepRateFactor = new Gauge({
+    name: 'holdfast_upkeep_rate_factor',
+    help: 'The part of its rates at which upkeep works, since clients come first; 1 is all',
     registers: this.#registers,
   });
   readonly journalBatches = new Counter({
@@ -166,18 +244,9 @@ export class Metrics {
     help: 'Length of the last snapshot of this process before sealing and coding',
     registers: this.#registers,
   });
-  readonly budgetBytes = new Gauge({
-    name: 'holdfast_budget_bytes',
-    help: 'Memory taken from each budget now',
-    labelNames: ['budget'] as const,
-    registers: this.#registers,
-  });
-  readonly budgetWaiting = new Gauge({
-    name: 'holdfast_budget_waiting',
-    help: 'Requests that wait for memory of each budget',
-    labelNames: ['budget'] as const,
-    registers: this.#registers,
-  });
+  readonly #budgets = new BudgetGauges(this.registry);
+  readonly budgetBytes = this.#budgets.budgetBytes;
+  readonly budgetWaiting = this.#budgets.budgetWaiting;
   readonly stripes = new Gauge({
     name: 'holdfast_stripes',
     help: 'Stripes in the metadata store, by state: live, degraded (fewer shards recorded than there should be), freed',

@@ -8,6 +8,11 @@ export function releaseMemory(bytes: Uint8Array): void {
   (bytes.buffer as ArrayBuffer).transfer(0);
 }
 
+/** As `releaseMemory`, where that pays and the buffer is all of what lies beneath it. */
+export function releaseWhole(bytes: Uint8Array): void {
+  if (bytes.byteLength >= worthReleasingBytes && bytes.byteLength === bytes.buffer.byteLength) releaseMemory(bytes);
+}
+
 /** Below this the collector does as well, and cheaper. */
 const worthReleasingBytes = 64 * 1024;
 

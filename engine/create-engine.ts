@@ -30,7 +30,9 @@ import type { VerifyReport } from './recovery/verify-report.ts';
 import { type VerifyOptions, verifyStore } from './recovery/verify-store.ts';
 import { RowPool, rowBufferBytes } from './row-pool.ts';
 import { StripePins } from './stripe-pins.ts';
+import { ClientLoad } from './upkeep/client-load.ts';
 import { Upkeep } from './upkeep/upkeep.ts';
+import { UpkeepLocks } from './upkeep/upkeep-locks.ts';
 
 const failureNoteAgeMs = 60_000;
 const noJournal: MetadataJournal = { flush: async () => {}, coversUntilMs: () => Number.POSITIVE_INFINITY };
@@ -92,6 +94,8 @@ export function createEngine(parts: {
       onDamage: (stripe, shard) => upkeep.noteDamage(stripe, shard),
     }),
     pins: new StripePins(),
+    locks: new UpkeepLocks(),
+    clientLoad: new ClientLoad(),
     get journal() {
       return journal ?? noJournal;
     },

@@ -45,6 +45,10 @@ export interface EngineLimits {
   readonly compactAgeMs: number;
   /** How much compaction reads a second at most. */
   readonly compactBytesPerS: number;
+  /** How much repair reads from providers and writes to them a second at most, unless a stripe can bear no further loss. */
+  readonly repairBytesPerS: number;
+  /** How many calls it makes a second at most. */
+  readonly repairOpsPerS: number;
   /** From one search for orphans to the next. */
   readonly orphanIntervalMs: number;
 }
@@ -70,5 +74,7 @@ export const defaultLimits: EngineLimits = {
   snapshotBatches: 1_000,
   compactAgeMs: 60_000,
   compactBytesPerS: 16 * MiB,
+  repairBytesPerS: 128 * MiB,
+  repairOpsPerS: 1_000,
   orphanIntervalMs: 6 * hourMs,
 };

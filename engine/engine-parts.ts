@@ -14,6 +14,8 @@ import type { EngineLimits } from './engine-limits.ts';
 import type { Packer } from './packer.ts';
 import type { RowPool } from './row-pool.ts';
 import type { StripePins } from './stripe-pins.ts';
+import type { ClientLoad } from './upkeep/client-load.ts';
+import type { UpkeepLocks } from './upkeep/upkeep-locks.ts';
 
 /** What the engine's verbs work with. */
 export interface EngineParts {
@@ -36,6 +38,9 @@ export interface EngineParts {
   readonly readBudget: ByteBudget;
   readonly blocks: BlockReader;
   readonly pins: StripePins;
+  readonly locks: UpkeepLocks;
+  /** What clients feel of upkeep. */
+  readonly clientLoad: ClientLoad;
   /** Logs that a write to a provider failed. */
   readonly noteProviderFailure: (provider: Provider, error: unknown) => void;
   /** Says that there is a stripe to repair. */

@@ -7,10 +7,11 @@ import { storePayload } from './store-payload.ts';
 /** Stores a payload as a new version of a key. */
 export async function putObject(parts: EngineParts, request: PutObject, signal: AbortSignal): Promise<ObjectVersion> {
   const { bucket, key, ownerId, payload, attributes, condition } = request;
+  const startedAtMs = performance.now();
   const profile = findProfile(parts, attributes.storageClass);
   const { id: bucketId } = await checkWriteTarget(parts, request, condition);
   const version = { bucket, key, ownerId, attributes, ...(condition && { condition }) };
-  return storePayload(
+  const stored = await storePayload(
     parts,
     {
       payload,
@@ -21,4 +22,8 @@ export async function putObject(parts: EngineParts, request: PutObject, signal: 
     (stored) => parts.metadata.putVersion({ ...version, ...stored }),
     signal,
   );
+  // A longer one takes as long as the client takes to send it.
+  const isSmall = stored.sizeBytes <= parts.limits.packObjectBytes;
+  if (isSmall) parts.clientLoad.note('write', performance.now() - startedAtMs);
+  return stored;
 }

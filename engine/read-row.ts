@@ -74,6 +74,7 @@ class RowRead {
     this.#scope = new AbortScope(signal);
     const count = stripe.k + stripe.m;
     this.#shards = new Array(count).fill(undefined);
+    for (const shard of stripe.lostShards ?? []) this.#shards[shard.index] = shard;
     for (const shard of stripe.shards) this.#shards[shard.index] = shard;
     this.#blocks = new Array(count).fill(undefined);
     this.#lateAt = new Float64Array(count);
@@ -119,8 +120,12 @@ class RowRead {
       .map(({ index }) => index);
   }
 
-  /** Why others should be asked first: 0 for no reason, 1 for a slow provider, 2 for one that failed or whose shard did. */
+  /**
+   * Why others should be asked first: 0 for no reason, 1 for a slow provider, 2 for one that failed or whose shard did, 3 for a shard
+   * that was found to be gone or wrong, of which this block may still be right.
+   */
   #doubtOf(index: number, shard: PlacedShard): number {
+    if (this.#request.stripe.lostShards?.includes(shard)) return 3;
     if (this.#parts.blocks.isDoubtful(shard)) return 2;
     return this.#parts.blocks.isSlow(shard, this.#bytesOf(index)) ? 1 : 0;
   }

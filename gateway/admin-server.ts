@@ -1,6 +1,7 @@
-import { createServer, type Server } from 'node:http';
+import type { Server } from 'node:http';
 import express from 'express';
 import type { Metrics } from '../core/metrics.ts';
+import { nodeHttp } from '../core/node-http.ts';
 
 /** The operators' listener: metrics and health. It serves no object and knows no account. */
 export function createAdminServer(parts: { metrics: Metrics; isReady: () => boolean }): Server {
@@ -17,5 +18,5 @@ export function createAdminServer(parts: { metrics: Metrics; isReady: () => bool
     const ready = parts.isReady();
     response.status(ready ? 200 : 503).json({ status: ready ? 'ready' : 'not ready' });
   });
-  return createServer(app);
+  return nodeHttp.createServer(app);
 }

@@ -1,8 +1,9 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import express from 'express';
 import type { Log } from '../core/log.ts';
 import type { Metrics } from '../core/metrics.ts';
+import { nodeHttp } from '../core/node-http.ts';
 import { renderErrorDocument } from './error-response.ts';
 import { Exchange } from './exchange.ts';
 import { hostId, RequestIds } from './request-id.ts';
@@ -30,7 +31,7 @@ export function createHttpServer(parts: HttpServerParts): Server {
   app.disable('x-powered-by');
   app.disable('etag');
   app.use((message: IncomingMessage, response: ServerResponse) => serve(message, response));
-  const server = createServer(
+  const server = nodeHttp.createServer(
     {
       maxHeaderSize: 32 * 1024,
       keepAliveTimeout: 65_000,

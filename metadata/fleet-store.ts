@@ -6,12 +6,13 @@ export interface FleetStore {
   listProviders(): Promise<ProviderRecord[]>;
   /** Adds a provider or replaces what is known of it. */
   putProvider(record: ProviderRecord): Promise<void>;
-  /** Does nothing where it is not known. @throws Failure `provider-in-use` while a stripe, freed ones included, has a shard there */
+  /** Does nothing where it is not known. @throws Failure `provider-in-use` while a stripe, freed ones included, has a shard there, good or lost */
   forgetProvider(id: ProviderId): Promise<void>;
 
   /**
-   * How the live stripes lie: one entry for each set of providers that hold the good shards of stripes of one shape. This is
-   * counted, not estimated, and cheap: from it follows how many stripes and bytes stand at each margin for any providers that are lost.
+   * How the live stripes lie, at one moment: one entry for each set of providers that hold the good shards of stripes of one shape. This is
+   * counted, not estimated, and costs some 5 us an entry, of which there are at most as many as stripes. From it follows how many
+   * stripes and bytes stand at each margin for any providers that are lost.
    */
   listPlacements(): Promise<Placement[]>;
   /** Live stripes of one placement, in order of id, after `after`. */
@@ -29,16 +30,16 @@ export interface FleetStore {
 
 /** Stripes of one shape whose good shards lie on the same providers. */
 export interface Placement {
-  /** Stable as long as there are such stripes. */
+  /** Stable as long as there are such stripes, and never given to others. */
   readonly id: number;
   readonly profileName: string;
   readonly k: number;
   readonly m: number;
   /** How many shards each of the stripes should have: k+m less those with no stored bytes. */
   readonly shardCount: number;
-  /** Who holds a good shard of each of them, in order of id. */
+  /** Who holds a good shard of each of them, in order of id; one that holds two of a stripe stands here twice. */
   readonly providers: readonly ProviderId[];
   readonly stripes: number;
-  /** What their shards take at the providers. */
+  /** What all of their shards together take at the providers, those that are missing included. */
   readonly storedBytes: number;
 }

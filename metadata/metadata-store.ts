@@ -256,7 +256,7 @@ export type SystemObject = Omit<PutSystemObject, 'stripes'>;
  * A kind and a key name one row.
  */
 export interface MetadataRecord {
-  readonly kind: 'bucket' | 'version' | 'upload' | 'part' | 'stripe' | 'setting';
+  readonly kind: 'bucket' | 'version' | 'upload' | 'part' | 'stripe' | 'provider' | 'setting';
   readonly key: string;
   readonly value: unknown;
 }

@@ -8,11 +8,12 @@ const project = fileURLToPath(new URL('..', import.meta.url));
 
 /** What each folder may import of the others; docs/architecture.md has the reasons. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
-  bin: ['gateway', 'engine', 'erasure', 'crypto', 'placement', 'metadata', 'core'],
+  bin: ['node', 'gateway', 'engine', 'erasure', 'crypto', 'placement', 'metadata', 'core'],
   gateway: ['engine', 'core'],
   engine: ['erasure', 'crypto', 'placement', 'metadata', 'core'],
   erasure: ['core'],
   crypto: ['core'],
+  node: ['placement', 'core'],
   placement: ['core'],
   metadata: ['core'],
   core: [],
@@ -23,12 +24,14 @@ const layers = Object.keys(mayImport);
 const onlyIn: Readonly<Record<string, readonly string[]>> = {
   express: ['gateway'],
   saxes: ['gateway'],
+  '@aws-sdk/client-s3': ['placement'],
   'better-sqlite3': ['metadata', 'placement'],
   '@subspace/reed-solomon-erasure.wasm': ['erasure'],
   multiformats: ['erasure'],
   zod: ['core'],
   pino: ['core'],
   'prom-client': ['core'],
+  undici: ['placement'],
 };
 
 interface SourceFile {

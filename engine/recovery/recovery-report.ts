@@ -25,4 +25,6 @@ export interface ManifestReport {
   readonly parts: number;
   /** Entries that were not to be: their condition does not hold, or their bucket or upload is gone. */
   readonly refused: number;
+  /** Shards that lie elsewhere than the journal says, since they were moved or rebuilt after its last batch. */
+  readonly shardsMoved: number;
 }

@@ -1,10 +1,12 @@
 import { isFailure } from '../../core/failure.ts';
 import { forEachBounded } from '../../core/for-each-bounded.ts';
-import type { Stripe, StripeId } from '../../core/model.ts';
+import type { PlacedShard, Stripe, StripeId } from '../../core/model.ts';
 import { storedShardCount } from '../../erasure/geometry.ts';
 import type { MetadataStore, NewStripe } from '../../metadata/metadata-store.ts';
 import { systemProfileName } from '../../metadata/metadata-store.ts';
+import type { Provider } from '../../placement/providers/provider.ts';
 import { contentOf, type ManifestEntry, type PartEntry } from '../manifest.ts';
+import { checkShard } from '../upkeep/check-shard.ts';
 import { proveStripe, type StripeVariants } from './prove-stripe.ts';
 import type { ChainReadParts } from './read-chain.ts';
 import type { ManifestReport } from './recovery-report.ts';
@@ -41,6 +43,7 @@ export class ManifestReplay {
   #versions = 0;
   #partCount = 0;
   #refused = 0;
+  #shardsMoved = 0;
 
   /** @param problems what goes wrong is added to it */
   constructor(parts: ReplayParts, end: JournalEnd, problems: string[]) {
@@ -53,15 +56,16 @@ export class ManifestReplay {
     const { metadata } = this.#parts;
     const found = await scanShards(
       scan,
-      async (page) => {
-        const known = await metadata.knownShards(page.map(({ cid }) => cid));
+      async (page, holder) => {
+        const cids = page.map(({ cid }) => cid);
+        const known = await metadata.knownShards(cids, holder);
         return page.filter(({ cid }) => !known.has(cid));
       },
       (identity) => identity.profileName !== systemProfileName,
       signal,
     );
     const groups = groupByStripe(found);
-    await this.#dropKnown(groups);
+    await this.#dropKnown(groups, signal);
     const stripes = new Map<StripeId, Stripe>();
     const entries = await this.#proveStripes(groups, stripes, signal);
     entries.sort((a, b) => a.number - b.number);
@@ -74,20 +78,46 @@ export class ManifestReplay {
       versions: this.#versions,
       parts: this.#partCount,
       refused: this.#refused,
+      shardsMoved: this.#shardsMoved,
     };
   }
 
   /**
-   * Leaves out stripes that the store knows. Shards of theirs that it does not know are of no use: they may be those that repair wrote
-   * last, or made up; repair writes them again under the same names.
+   * Leaves out stripes that the store knows. A shard that was moved after the last batch is recorded where it lies now. Others of
+   * theirs that it does not know are of no use: they may be made up; repair writes what is lacking again under the same names.
    */
-  async #dropKnown(groups: Map<StripeId, StripeVariants>): Promise<void> {
+  async #dropKnown(groups: Map<StripeId, StripeVariants>, signal: AbortSignal): Promise<void> {
     const { metadata } = this.#parts;
     const ids = [...groups.keys()];
     for (let start = 0; start < ids.length; start += lookupBatch) {
       const known = await metadata.findStripes(ids.slice(start, start + lookupBatch));
-      for (const id of known.keys()) groups.delete(id);
+      await forEachBounded(known.values(), width, async (stripe) => {
+        signal.throwIfAborted();
+        const found = groups.get(stripe.id)?.flatMap(({ shards }) => shards) ?? [];
+        groups.delete(stripe.id);
+        for (const shard of found) await this.#adoptMoved(stripe, shard, signal);
+      });
     }
+  }
+
+  /** Records a shard that was found elsewhere than where the store knows it, if it is not there any more. */
+  async #adoptMoved(stripe: Stripe, found: PlacedShard, signal: AbortSignal): Promise<void> {
+    const { fleet, metadata } = this.#parts;
+    const isSame = ({ index, cid }: PlacedShard): boolean => index === found.index && cid === found.cid;
+    const recorded = stripe.shards.find(isSame);
+    if (recorded === undefined && !stripe.lostShards?.some(isSame)) return;
+    const isThere = recorded !== undefined && (await isHeld(fleet.find(recorded.providerId), found, signal));
+    const provider = fleet.find(found.providerId);
+    if (isThere || provider === undefined) return;
+    try {
+      await checkShard(provider, stripe, found, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!isFailure(error)) throw error;
+      return;
+    }
+    await metadata.recordShard(stripe.id, found);
+    this.#shardsMoved += 1;
   }
 
   /**
@@ -196,6 +226,17 @@ export class ManifestReplay {
     if (lacking.length === 0) return own;
     this.#problems.push(`${describe(entry)} cannot be recovered: too few shards of stripe ${lacking.join(', ')}`);
     return undefined;
+  }
+}
+
+async function isHeld(provider: Provider | undefined, { cid }: PlacedShard, signal: AbortSignal): Promise<boolean> {
+  if (provider === undefined) return false;
+  try {
+    await provider.statShard(cid, signal);
+    return true;
+  } catch {
+    signal.throwIfAborted();
+    return false;
   }
 }
 

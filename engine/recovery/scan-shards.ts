@@ -47,12 +47,12 @@ const tailBytes = 4 * 1024;
  * All shards of the fleet that `isWanted` says to look into, as they describe themselves. What a provider returns is
  * believed only as far as the shard's name proves it: header and footer belong together, and are whole.
  *
- * @param choose those of a page that are to be looked into
+ * @param choose those of a page of a provider that are to be looked into
  * @param isWanted by the header alone
  */
 export async function scanShards(
   { fleet, sinceMs, onFailure, onPage }: ScanParts,
-  choose: (page: readonly ListedShard[]) => Promise<readonly ListedShard[]>,
+  choose: (page: readonly ListedShard[], holder: ProviderId) => Promise<readonly ListedShard[]>,
   isWanted: (identity: ShardIdentity) => boolean,
   signal: AbortSignal,
 ): Promise<FoundShard[]> {
@@ -63,7 +63,7 @@ export async function scanShards(
       const page = await provider.listShards(cursor, pageShards, signal);
       onPage(page.shards.length);
       const recent = page.shards.filter(({ modifiedAtMs }) => modifiedAtMs >= sinceMs);
-      const chosen = recent.length > 0 ? await choose(recent) : [];
+      const chosen = recent.length > 0 ? await choose(recent, provider.id) : [];
       await forEachBounded(chosen, width, async (listed) => {
         const shard = await readFacts(provider, listed, isWanted, signal).catch(() => undefined);
         signal.throwIfAborted();

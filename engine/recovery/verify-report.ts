@@ -10,6 +10,8 @@ export type Finding =
   | ShardFinding<'shard-length'>
   /** The footer is not the one that the shard is named after, or a block does not have its digest. Only with `isDeep`. */
   | ShardFinding<'shard-corrupt'>
+  /** Known to be gone or wrong, and not rebuilt yet. */
+  | ShardFinding<'shard-lost'>
   /** The metadata know of fewer shards than the stripe should have. */
   | { readonly kind: 'shards-unwritten'; readonly stripeId: StripeId; readonly count: number }
   /** A version, part or system object refers to a stripe that the store does not know. */

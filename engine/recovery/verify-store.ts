@@ -90,7 +90,11 @@ class Verifier {
     const outcomes = await Promise.all(stripe.shards.map((shard) => this.#verifyShard(stripe, shard, signal)));
     const good = outcomes.filter((isGood) => isGood).length;
     const expected = storedShardCount(stripe);
-    const unwritten = expected - stripe.shards.length;
+    const { lostShards = [] } = stripe;
+    for (const { index, providerId, cid } of lostShards) {
+      this.#find({ kind: 'shard-lost', stripeId: stripe.id, index, providerId, cid });
+    }
+    const unwritten = expected - stripe.shards.length - lostShards.length;
     if (unwritten > 0) this.#find({ kind: 'shards-unwritten', stripeId: stripe.id, count: unwritten });
     if (good < expected) this.#margins.set(stripe.id, good - (expected - stripe.m));
   }
@@ -175,7 +179,8 @@ class Verifier {
       try {
         do {
           const page = await provider.listShards(cursor, pageShards, signal);
-          const known = await metadata.knownShards(page.shards.map(({ cid }) => cid));
+          const cids = page.shards.map(({ cid }) => cid);
+          const known = await metadata.knownShards(cids, provider.id);
           for (const { cid, bytes } of page.shards) {
             if (known.has(cid)) continue;
             this.#orphans += 1;

@@ -1,9 +1,15 @@
 import { isFailure } from '../../core/failure.ts';
 import type { PlacedShard, Stripe } from '../../core/model.ts';
 import type { EngineParts } from '../engine-parts.ts';
-import { Collector } from './collect.ts';
+import { FreedCollector } from './collect-freed.ts';
+import { OrphanCollector } from './collect-orphans.ts';
 import { Compactor } from './compact.ts';
+import { type AtRiskPage, type AtRiskQuery, type OwnersBelow, RedundancyCounter } from './redundancy-counter.ts';
 import { Repairer } from './repair.ts';
+import { TaskRunner } from './task-runner.ts';
+import { Throttle } from './throttle.ts';
+import { readStatus, type UpkeepStatus } from './upkeep-status.ts';
+import type { UpkeepTask } from './upkeep-task.ts';
 
 const maxBackoff = 64;
 const maxFreedStayed = 10_000;
@@ -12,13 +18,8 @@ const minOrphanRestMs = 200;
 /** Between two pieces of reclaiming. */
 const reclaimRestMs = 200;
 const completionIntervalMs = 3_600_000;
-
-/** One kind of work: does a bounded piece of it and says in how many milliseconds it wants its next turn. */
-interface Task {
-  readonly name: string;
-  readonly run: (signal: AbortSignal) => Promise<number>;
-  dueAtMs: number;
-}
+/** Between two counts of who lives below the full margin. */
+const minCountRestMs = 10_000;
 
 export interface UpkeepReport {
   readonly stripesForgotten: number;
@@ -26,107 +27,166 @@ export interface UpkeepReport {
   readonly bytesCompacted: number;
 }
 
+/** What is not its own. */
+export interface OtherUpkeep {
+  readonly tasks?: readonly UpkeepTask[];
+  readonly oldestUnscrubbedMs?: () => Promise<number | undefined>;
+}
+
 /**
  * The work in the background: repairs stripes that lack shards, collects what nothing refers to, and keeps the gauges
- * of the store up to date. Pieces of work run one after the other; what cannot be done now is tried again later and
- * later.
+ * of the store up to date. What cannot be done now is tried again later and later.
  */
 export class Upkeep {
   readonly #parts: EngineParts;
-  readonly #collector: Collector;
+  readonly #freed: FreedCollector;
+  readonly #orphans: OrphanCollector;
   readonly #repairer: Repairer;
   readonly #compactor: Compactor;
-  readonly #tasks: readonly Task[];
-  readonly #repairTask: Task;
-  readonly #controller = new AbortController();
-  #timer: NodeJS.Timeout | undefined;
-  /** The work under way; whoever comes next waits for it. */
-  #running: Promise<unknown> = Promise.resolve();
-  #isStarted = false;
+  readonly #counter: RedundancyCounter;
+  readonly #oldestUnscrubbedMs: () => Promise<number | undefined>;
+  readonly #runner: TaskRunner;
+  readonly #compactThrottle: Throttle;
   /** How many stripes stayed in the last pass over freed ones, and how often in a row nothing else happened. */
   #freedStayed = 0;
   #freedBackoff = 1;
-  #repairBackoff = 1;
+  /** Whether repair has just found that nothing can be done. */
+  #isRepairStuck = false;
 
-  constructor(parts: EngineParts) {
-    const { upkeepIntervalMs, orphanIntervalMs } = parts.limits;
+  /**
+   * @param others.tasks further ones, to run beside its own
+   * @param others.oldestUnscrubbedMs what `UpkeepStatus` says of scrub
+   */
+  constructor(parts: EngineParts, others: OtherUpkeep = {}) {
+    const { upkeepIntervalMs, orphanIntervalMs, compactBytesPerS } = parts.limits;
     this.#parts = parts;
-    this.#collector = new Collector(parts);
+    this.#freed = new FreedCollector(parts);
+    this.#orphans = new OrphanCollector(parts);
     this.#repairer = new Repairer(parts);
     this.#compactor = new Compactor(parts);
-    const task = (name: string, delayMs: number, run: (signal: AbortSignal) => Promise<number>): Task => ({
-      name,
-      run,
-      dueAtMs: performance.now() + delayMs,
+    this.#counter = new RedundancyCounter(parts);
+    this.#oldestUnscrubbedMs = others.oldestUnscrubbedMs ?? (async () => undefined);
+    this.#compactThrottle = new Throttle({
+      bytesPerS: compactBytesPerS,
+      operationsPerS: Number.POSITIVE_INFINITY,
+      load: parts.clientLoad,
     });
-    this.#repairTask = task('repair', 0, (signal) => this.#repair(signal));
-    this.#tasks = [
-      this.#repairTask,
+    const task = (name: string, firstDelayMs: number, run: UpkeepTask['run']): UpkeepTask => ({
+      name,
+      firstDelayMs,
+      run,
+    });
+    const own = [
+      task('repair', 0, (signal) => this.#repair(signal)),
       task('collect freed stripes', upkeepIntervalMs, (signal) => this.#collectFreed(signal)),
       task('compact stripes', upkeepIntervalMs, (signal) => this.#compact(signal)),
       task('reclaim space', upkeepIntervalMs, (signal) => this.#reclaim(signal)),
-      task('collect orphans', orphanIntervalMs, (signal) => this.#collectOrphans(signal)),
+      task('collect orphans', orphanIntervalMs, (signal) => this.#searchOrphans(signal)),
+      task('watch the fleet', upkeepIntervalMs, () => this.#watchFleet()),
       task('forget completions', completionIntervalMs, () => this.#forgetCompletions()),
       task('count usage', 0, () => this.#countUsage()),
+      task('count owners', 0, (signal) => this.#countOwners(signal)),
     ];
+    this.#runner = new TaskRunner({
+      tasks: [...own, ...(others.tasks ?? [])],
+      log: parts.log,
+      failureDelayMs: upkeepIntervalMs,
+    });
   }
 
   /** Begins to work; never keeps the process alive. */
   start(): void {
-    this.#isStarted = true;
-    this.#schedule();
+    this.#runner.start();
   }
 
   /** Says that a stripe lacks shards. Repair begins at once, unless it has just found that nothing can be done. */
   kick(): void {
-    if (this.#repairBackoff > 1) return;
-    this.#repairTask.dueAtMs = 0;
-    this.#schedule();
+    if (this.#isRepairStuck) return;
+    this.#repairer.hurry();
+    this.#runner.kick('repair');
   }
 
   /** Says that a shard was found to be gone or wrong beyond doubt. */
   noteDamage(stripe: Stripe, shard: PlacedShard): void {
-    if (this.#repairer.noteDamage(stripe, shard)) this.kick();
+    if (this.#repairer.noteDamage(stripe, shard)) this.#runner.kick('repair');
   }
 
-  /** Does all that can be done now, once: for tests and for operators. */
+  /** Does all that can be done now, once and as fast as it can: for tests and for operators. */
   async runOnce(): Promise<UpkeepReport> {
-    return this.#exclusively(async () => {
-      const { signal } = this.#controller;
-      let shardsRepaired = await this.#repairer.repairDamages(signal);
-      for (let isCut = true; isCut; ) {
-        const pass = await this.#repairer.repairDegraded(signal);
-        shardsRepaired += pass.repaired;
-        isCut = pass.isCut;
-      }
-      let bytesCompacted = 0;
-      for (let isDone = false; !isDone; ) {
-        const movedBytes = await this.#compactPiece(signal);
-        bytesCompacted += movedBytes;
-        isDone = movedBytes === 0;
-      }
-      await this.#flushJournal();
-      let stripesForgotten = 0;
-      for (let isCut = true, stayed = 0; isCut; ) {
-        const pass = await this.#collector.collectFreed(stayed, signal);
-        stripesForgotten += pass.forgotten;
-        isCut = pass.isCut;
-        stayed = pass.stayed;
-      }
-      while (!(await this.#collector.collectOrphans(signal))) signal.throwIfAborted();
+    const runner = this.#runner;
+    const { signal } = runner;
+    const shardsRepaired = await runner.exclusively('repair', () => this.#repairAll(signal));
+    const bytesCompacted = await runner.exclusively('compact stripes', () => this.#compactAll(signal));
+    await this.#flushJournal();
+    const stripesForgotten = await runner.exclusively('collect freed stripes', () => this.#collectAllFreed(signal));
+    await this.collectOrphans(signal);
+    await runner.exclusively('reclaim space', async () => {
       while (await this.#reclaimPieces(signal));
-      await this.#forgetCompletions();
-      await this.#countUsage();
-      return { stripesForgotten, shardsRepaired, bytesCompacted };
+    });
+    await this.#forgetCompletions();
+    await this.#countUsage();
+    await this.countOwners(signal);
+    return { stripesForgotten, shardsRepaired, bytesCompacted };
+  }
+
+  /** Searches all providers for orphans now. */
+  collectOrphans(signal: AbortSignal): Promise<void> {
+    return this.#runner.exclusively('collect orphans', () => this.#orphans.collectAll(signal));
+  }
+
+  /** Counts now, and as fast as it can, who lives below the full margin. */
+  countOwners(signal: AbortSignal): Promise<OwnersBelow> {
+    return this.#runner.exclusively('count owners', () => this.#counter.countOwners(true, signal));
+  }
+
+  /** What redundancy there is at this moment. */
+  async readStatus(): Promise<UpkeepStatus> {
+    return readStatus({
+      parts: this.#parts,
+      counter: this.#counter,
+      repairBytesPerS: this.#repairer.pace.bytesPerS(),
+      oldestUnscrubbedMs: await this.#oldestUnscrubbedMs(),
     });
   }
 
+  /** Whose data can bear no further loss, cannot be read now, or is lost. */
+  listAtRisk(query: AtRiskQuery, signal: AbortSignal): Promise<AtRiskPage> {
+    return this.#counter.listAtRisk(query, signal);
+  }
+
   /** Ends the work under way and waits for it. */
-  async stop(): Promise<void> {
-    this.#isStarted = false;
-    clearTimeout(this.#timer);
-    this.#controller.abort(new DOMException('Upkeep was stopped', 'AbortError'));
-    await this.#running.catch(() => {});
+  stop(): Promise<void> {
+    return this.#runner.stop();
+  }
+
+  async #repairAll(signal: AbortSignal): Promise<number> {
+    let shards = 0;
+    for (let isCut = true; isCut; ) {
+      const pass = await this.#repairer.repairRound(false, signal);
+      shards += pass.repaired;
+      isCut = pass.isCut;
+    }
+    return shards;
+  }
+
+  async #compactAll(signal: AbortSignal): Promise<number> {
+    let bytes = 0;
+    for (;;) {
+      const movedBytes = await this.#compactPiece(signal);
+      if (movedBytes === 0) return bytes;
+      bytes += movedBytes;
+    }
+  }
+
+  async #collectAllFreed(signal: AbortSignal): Promise<number> {
+    let stripes = 0;
+    for (let isCut = true, stayed = 0; isCut; ) {
+      const pass = await this.#freed.collect(stayed, signal);
+      stripes += pass.forgotten;
+      isCut = pass.isCut;
+      stayed = pass.stayed;
+    }
+    return stripes;
   }
 
   /** Freed stripes stay until the journal says that they were freed. */
@@ -135,52 +195,14 @@ export class Upkeep {
     await journal.flush().catch((error: unknown) => log.warn({ err: error }, 'stripes stay since the journal failed'));
   }
 
-  #exclusively<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#running.catch(() => {}).then(work);
-    this.#running = result;
-    return result;
-  }
-
-  #schedule(): void {
-    if (!this.#isStarted) return;
-    clearTimeout(this.#timer);
-    const dueAtMs = Math.min(...this.#tasks.map((task) => task.dueAtMs));
-    const delayMs = Math.max(dueAtMs - performance.now(), 0);
-    this.#timer = setTimeout(() => void this.#turn(), delayMs);
-    this.#timer.unref();
-  }
-
-  async #turn(): Promise<void> {
-    await this.#exclusively(async () => {
-      for (const task of this.#tasks) {
-        if (task.dueAtMs <= performance.now() && !this.#controller.signal.aborted) await this.#runTask(task);
-      }
-    });
-    this.#schedule();
-  }
-
-  async #runTask(task: Task): Promise<void> {
-    const { limits, log } = this.#parts;
-    // A kick that comes while the task runs must not be lost.
-    task.dueAtMs = Number.POSITIVE_INFINITY;
-    let delayMs = limits.upkeepIntervalMs;
-    try {
-      delayMs = await task.run(this.#controller.signal);
-    } catch (error) {
-      if (!this.#controller.signal.aborted) log.error({ task: task.name, err: error }, 'upkeep failed');
-    }
-    task.dueAtMs = Math.min(task.dueAtMs, performance.now() + delayMs);
-  }
-
   async #repair(signal: AbortSignal): Promise<number> {
-    await this.#repairer.repairDamages(signal);
-    const { repaired, waiting, isCut } = await this.#repairer.repairDegraded(signal);
-    this.#repairBackoff = repaired === 0 && waiting > 0 ? Math.min(this.#repairBackoff * 2, maxBackoff) : 1;
-    return isCut ? 0 : this.#parts.limits.upkeepIntervalMs * this.#repairBackoff;
+    const { repaired, failed, isCut } = await this.#repairer.repairRound(true, signal);
+    this.#isRepairStuck = repaired === 0 && failed > 0;
+    return isCut ? 0 : this.#parts.limits.upkeepIntervalMs;
   }
 
   async #collectFreed(signal: AbortSignal): Promise<number> {
-    const { forgotten, stayed, isCut } = await this.#collector.collectFreed(this.#freedStayed, signal);
+    const { forgotten, stayed, isCut } = await this.#freed.collect(this.#freedStayed, signal);
     this.#freedStayed = Math.min(stayed, maxFreedStayed);
     this.#freedBackoff = forgotten === 0 && stayed > 0 ? Math.min(this.#freedBackoff * 2, maxBackoff) : 1;
     return isCut && forgotten > 0 ? 0 : this.#parts.limits.upkeepIntervalMs * this.#freedBackoff;
@@ -188,9 +210,10 @@ export class Upkeep {
 
   /** Rests after each pack, so that no more is read a second than allowed. */
   async #compact(signal: AbortSignal): Promise<number> {
-    const { upkeepIntervalMs, compactBytesPerS } = this.#parts.limits;
     const movedBytes = await this.#compactPiece(signal);
-    return movedBytes === 0 ? upkeepIntervalMs : (1000 * movedBytes) / compactBytesPerS;
+    if (movedBytes === 0) return this.#parts.limits.upkeepIntervalMs;
+    await this.#compactThrottle.take({ bytes: movedBytes, operations: 1 }, signal);
+    return 0;
   }
 
   /** Returns how many bytes were moved: none where it cannot be done now. */
@@ -225,11 +248,20 @@ export class Upkeep {
     return isMore;
   }
 
-  async #collectOrphans(signal: AbortSignal): Promise<number> {
+  /** A provider that is back has orphans, and may make repairs possible that were not. */
+  async #watchFleet(): Promise<number> {
+    this.#counter.noteStandings();
+    if (this.#orphans.noteReturns()) {
+      this.#runner.kick('collect orphans');
+      this.#runner.kick('repair');
+    }
+    return this.#parts.limits.upkeepIntervalMs;
+  }
+
+  async #searchOrphans(signal: AbortSignal): Promise<number> {
     const startedAtMs = performance.now();
-    const isDone = await this.#collector.collectOrphans(signal);
-    if (isDone) return this.#parts.limits.orphanIntervalMs;
-    return Math.max(performance.now() - startedAtMs, minOrphanRestMs);
+    const delayMs = await this.#orphans.collectPage(signal);
+    return delayMs > 0 ? delayMs : Math.max(performance.now() - startedAtMs, minOrphanRestMs);
   }
 
   async #forgetCompletions(): Promise<number> {
@@ -246,6 +278,26 @@ export class Upkeep {
     metrics.stripes.set({ state: 'freed' }, usage.freedStripes);
     metrics.storageBytes.set({ kind: 'stored' }, usage.storedBytes);
     metrics.storageBytes.set({ kind: 'needed' }, usage.neededBytes);
+    for (const { margin, stripes, storedBytes } of await this.#counter.countStripes()) {
+      metrics.stripesAtMargin.set({ margin }, stripes);
+      metrics.bytesAtMargin.set({ margin }, storedBytes);
+    }
+    const { stripes, oldestMs = 0 } = await this.#counter.countBacklog();
+    metrics.repairQueueStripes.set(stripes);
+    metrics.repairOldestSeconds.set(oldestMs / 1000);
+    metrics.upkeepRateFactor.set(this.#parts.clientLoad.lastFactor);
+    await this.#repairer.pace.load(metadata);
+    await this.#repairer.pace.save(metadata);
     return limits.upkeepIntervalMs;
+  }
+
+  /** Rests four times as long as it took. */
+  async #countOwners(signal: AbortSignal): Promise<number> {
+    const startedAtMs = performance.now();
+    const { counts } = await this.#counter.countOwners(false, signal);
+    const { objectsAtMargin } = this.#parts.metrics;
+    objectsAtMargin.reset();
+    for (const { margin, objects } of counts) objectsAtMargin.set({ margin }, objects);
+    return Math.max(4 * (performance.now() - startedAtMs), minCountRestMs);
   }
 }

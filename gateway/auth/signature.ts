@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
+import type { HmacSha256 } from '../../core/hmac-sha256.ts';
 import { S3Error } from '../s3-error.ts';
-import type { HmacSha256 } from './hmac-sha256.ts';
 
 export const algorithm = 'AWS4-HMAC-SHA256';
 

@@ -1,6 +1,6 @@
 import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { HmacSha256 } from './hmac-sha256.ts';
+import { HmacSha256 } from '../../core/hmac-sha256.ts';
 
 export interface CredentialScope {
   /** yyyyMMdd. */

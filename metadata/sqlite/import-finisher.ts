@@ -3,6 +3,7 @@ import type { Clock } from '../../core/clock.ts';
 import type { StripeId } from '../../core/model.ts';
 import type { ImportReport } from '../metadata-store.ts';
 import { lastBucketSetting } from './bucket-table.ts';
+import { fillPlacements } from './fill-placements.ts';
 import { applicationId, versionIndexes } from './schema.ts';
 import { headsOfShards } from './shard-codec.ts';
 import { stripeBytesOfBlob } from './span-codec.ts';
@@ -41,6 +42,7 @@ export class ImportFinisher {
           WHEN EXISTS (SELECT 1 FROM stripe_refs WHERE stripe_id = id) THEN NULL
           ELSE coalesce(freed_ms, ?) END`)
       .run(this.#clock.now());
+    fillPlacements(this.#db, this.#clock.now());
     this.#noteLastBucket();
     this.#count();
     this.#db.pragma(`application_id = ${applicationId}`);

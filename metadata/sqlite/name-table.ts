@@ -28,6 +28,11 @@ export class NameTable {
     return id;
   }
 
+  /** The name's number, if it has one. */
+  find(name: string): number | undefined {
+    return this.#ids.get(name);
+  }
+
   nameOf(id: number): string {
     const name = this.#names.get(id);
     if (name === undefined) throw new Error(`metadata names no ${id}`);

@@ -1,4 +1,4 @@
-import { closeSync, fdatasync, openSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, fdatasync, openSync } from 'node:fs';
 import { promisify } from 'node:util';
 import Database from 'better-sqlite3';
 import type { Log } from '../../core/log.ts';
@@ -18,6 +18,7 @@ const checkpointPages = 16_000;
  * @throws Error when it is in use, of a newer version, or no metadata database
  */
 export function openDatabase(path: string, log: Log): Database.Database {
+  if (path !== ':memory:') keepPrivate(path);
   const db = new Database(path, { timeout: lockWaitMs });
   try {
     db.pragma('locking_mode = EXCLUSIVE');
@@ -40,6 +41,15 @@ export function openDatabase(path: string, log: Log): Database.Database {
     }
     throw error;
   }
+}
+
+/**
+ * Providers have secrets, so only the owner may read the file; SQLite gives its log the same mode. A file that is there is not opened for
+ * that: to close it would drop the locks that this process has on it (https://www.sqlite.org/howtocorrupt.html, 2.2).
+ */
+function keepPrivate(path: string): void {
+  if (!existsSync(path)) closeSync(openSync(path, 'a', 0o600));
+  for (const file of [path, `${path}-wal`, `${path}-shm`]) if (existsSync(file)) chmodSync(file, 0o600);
 }
 
 /** The write-ahead log of an open database. */

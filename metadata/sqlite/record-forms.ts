@@ -1,8 +1,9 @@
-import type { Bucket, Checksum } from '../../core/model.ts';
+import type { Bucket, Checksum, PlacedShard } from '../../core/model.ts';
 import type { MetadataRecord } from '../metadata-store.ts';
 import { partKey } from './change-log.ts';
 import type { NameTable } from './name-table.ts';
 import type { PartRow } from './part-row.ts';
+import type { ProviderRow } from './provider-table.ts';
 import { decodeShards } from './shard-codec.ts';
 import { decodeStripeId } from './stripe-id.ts';
 import type { StripeRow } from './stripe-row.ts';
@@ -73,8 +74,12 @@ export interface StripeValue {
   readonly shardCount: number;
   readonly storedBytes: number;
   readonly freedMs?: number;
-  readonly shards: readonly (readonly [index: number, provider: string, cid: string])[];
+  readonly degradedMs?: number;
+  readonly shards: readonly ShardValue[];
+  readonly lostShards?: readonly ShardValue[];
 }
+
+export type ShardValue = readonly [index: number, provider: string, cid: string];
 
 export function toBucketRecord({ id, ...value }: Bucket): MetadataRecord {
   return { kind: 'bucket', key: `${id}`, value: value satisfies BucketValue };
@@ -137,6 +142,7 @@ export function toPartRecord(row: PartRow & { readonly upload: number }, names: 
 }
 
 export function toStripeRecord(row: StripeRow, names: NameTable): MetadataRecord {
+  const { shards, lostShards } = decodeShards(row.shards, names);
   const value: StripeValue = {
     profile: names.nameOf(row.profile),
     k: row.k,
@@ -147,9 +153,19 @@ export function toStripeRecord(row: StripeRow, names: NameTable): MetadataRecord
     shardCount: row.shard_count,
     storedBytes: row.stored_bytes,
     ...(row.freed_ms !== null && { freedMs: row.freed_ms }),
-    shards: decodeShards(row.shards, names).map(({ index, providerId, cid }) => [index, providerId, cid]),
+    ...(row.freed_ms === null && row.degraded_ms !== null && { degradedMs: row.degraded_ms }),
+    shards: shards.map(toShardValue),
+    ...(lostShards && { lostShards: lostShards.map(toShardValue) }),
   };
   return { kind: 'stripe', key: decodeStripeId(row.id), value };
+}
+
+export function toProviderRecord({ id, record }: ProviderRow): MetadataRecord {
+  return { kind: 'provider', key: id, value: JSON.parse(record) as unknown };
+}
+
+function toShardValue({ index, providerId, cid }: PlacedShard): ShardValue {
+  return [index, providerId, cid];
 }
 
 function checksumOf(row: Pick<PartRow, 'checksum_kind' | 'checksum_value'>, names: NameTable): { checksum?: Checksum } {

@@ -4,7 +4,7 @@ import { localSettingPrefix, type MetadataRecord } from '../metadata-store.ts';
 import type { RecordKind } from './change-log.ts';
 import type { NameTable } from './name-table.ts';
 import { partColumns } from './part-row.ts';
-import type { BucketValue, PartValue, StripeValue, UploadValue, VersionValue } from './record-forms.ts';
+import type { BucketValue, PartValue, ShardValue, StripeValue, UploadValue, VersionValue } from './record-forms.ts';
 import { lastNumberSetting } from './record-reader.ts';
 import { importingId, versionIndexes } from './schema.ts';
 import { encodeShards } from './shard-codec.ts';
@@ -36,6 +36,7 @@ export class RecordImporter {
     const remove = (table: string, condition: string) => db.prepare<Value[]>(`DELETE FROM ${table} WHERE ${condition}`);
     this.#put = {
       setting: put('settings', 'name, value'),
+      provider: put('providers', 'id, record'),
       bucket: put('buckets', 'id, name, owner_id, region, created_ms, versioning'),
       stripe: put('stripes', stripeColumns),
       version: put('versions', `bucket_id, key, ${versionColumns}`),
@@ -44,6 +45,7 @@ export class RecordImporter {
     };
     this.#delete = {
       setting: remove('settings', 'name = +?'),
+      provider: remove('providers', 'id = +?'),
       bucket: remove('buckets', 'id = +?'),
       stripe: remove('stripes', 'id = +?'),
       version: remove('versions', 'id = +?'),
@@ -76,6 +78,7 @@ export class RecordImporter {
 
   #rowOf(kind: RecordKind, key: string, value: unknown): Value[] {
     if (kind === 'setting') return [key, value as string];
+    if (kind === 'provider') return [key, JSON.stringify(value)];
     if (kind === 'bucket') return bucketRow(Number(key), value as BucketValue);
     if (kind === 'stripe') return this.#stripeRow(key as StripeId, value as StripeValue);
     if (kind === 'version') return this.#versionRow(Number(key), value as VersionValue);
@@ -84,19 +87,18 @@ export class RecordImporter {
   }
 
   #stripeRow(stripeId: StripeId, value: StripeValue): Value[] {
-    const shards: PlacedShard[] = value.shards.map(([index, providerId, cid]) => ({
-      index,
-      providerId: providerId as ProviderId,
-      cid: cid as ShardCid,
-    }));
+    const shards = value.shards.map(toShard);
+    const lostShards = value.lostShards?.map(toShard) ?? [];
     return stripeValues(
       encodeStripeId(stripeId),
-      { ...value, shards },
+      { ...value, shards, lostShards },
       {
         profile: this.#names.numberOf(value.profile),
         live_bytes: 0,
         freed_ms: value.freedMs ?? null,
-        shards: encodeShards(shards, this.#names),
+        shards: encodeShards({ shards, lostShards }, this.#names),
+        placement: null,
+        degraded_ms: value.degradedMs ?? null,
       },
     );
   }
@@ -153,9 +155,13 @@ export class RecordImporter {
 }
 
 function keyValues(kind: RecordKind, key: string): Value[] {
-  if (kind === 'setting') return [key];
+  if (kind === 'setting' || kind === 'provider') return [key];
   if (kind === 'stripe') return [encodeStripeId(key as StripeId)];
   return key.split('/').map(Number);
+}
+
+function toShard([index, providerId, cid]: ShardValue): PlacedShard {
+  return { index, providerId: providerId as ProviderId, cid: cid as ShardCid };
 }
 
 function bucketRow(id: number, { name, ownerId, region, createdAtMs, versioning }: BucketValue): Value[] {

@@ -6,7 +6,15 @@ import { bucketColumns } from './bucket-table.ts';
 import type { Change, ChangeLog, RecordKind } from './change-log.ts';
 import type { NameTable } from './name-table.ts';
 import { type PartRow, partColumns } from './part-row.ts';
-import { toBucketRecord, toPartRecord, toStripeRecord, toUploadRecord, toVersionRecord } from './record-forms.ts';
+import type { ProviderRow } from './provider-table.ts';
+import {
+  toBucketRecord,
+  toPartRecord,
+  toProviderRecord,
+  toStripeRecord,
+  toUploadRecord,
+  toVersionRecord,
+} from './record-forms.ts';
 import { systemProfileNumber } from './schema.ts';
 import { type StripeRow, stripeColumns } from './stripe-row.ts';
 import type { Tally } from './tally.ts';
@@ -33,7 +41,15 @@ interface Source<Row> {
 export const lastNumberSetting = 'last-number';
 
 /** The order of pages. Stripes come before those who refer to them. */
-const kinds = ['setting', 'bucket', 'stripe', 'version', 'upload', 'part'] as const satisfies readonly RecordKind[];
+const kinds = [
+  'setting',
+  'provider',
+  'bucket',
+  'stripe',
+  'version',
+  'upload',
+  'part',
+] as const satisfies readonly RecordKind[];
 /** A page ends early past this much: a version may have megabytes of extents. */
 const maxPageBytes = 4 * 1024 * 1024;
 const changesPerTurn = 256;
@@ -130,6 +146,12 @@ function makeSources(db: Database, names: NameTable): Record<RecordKind, Source<
         ORDER BY name LIMIT +?`),
       keyOf: (key = '') => [key],
       toRecord: ({ name, value }: { name: string; value: string }) => ({ kind: 'setting', key: name, value }),
+    },
+    provider: {
+      find: db.prepare('SELECT id, record FROM providers WHERE id = +?'),
+      after: db.prepare('SELECT id, record FROM providers WHERE id > +? ORDER BY id LIMIT +?'),
+      keyOf: (key = '') => [key],
+      toRecord: (row: ProviderRow) => toProviderRecord(row),
     },
     bucket: { ...byNumber(bucketColumns, 'buckets'), toRecord: (row: Bucket) => toBucketRecord(row) },
     stripe: {

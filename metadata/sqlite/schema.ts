@@ -1,5 +1,6 @@
 import type { Database } from 'better-sqlite3';
 import { systemProfileName } from '../metadata-store.ts';
+import { fillPlacements } from './fill-placements.ts';
 
 /** Marks the file as ours in its header ("HFM2"), see https://www.sqlite.org/pragma.html#pragma_application_id */
 export const applicationId = 0x48464d32;
@@ -31,11 +32,14 @@ export const wasteOfStripe = 'stored_bytes * k * 1.0 / (max(live_bytes, 1) * (k 
 export const isSparseStripe = `
   freed_ms IS NULL AND profile <> ${systemProfileNumber} AND stored_bytes * k * 100 > live_bytes * (k + m) * 108`;
 
+/** SQL, or a function where SQL alone does not do. It runs in a transaction. */
+export type Migration = string | ((db: Database) => void);
+
 /**
  * The schema as a list of steps; a database at `user_version` n has had the first n. A step that was released is
  * never edited: a change is a new step. docs/metadata-schema.md explains the tables.
  */
-export const migrations: readonly string[] = [
+export const migrations: readonly Migration[] = [
   `
   CREATE TABLE tally (
     id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -171,6 +175,36 @@ export const migrations: readonly string[] = [
     spans BLOB
   ) STRICT;
   `,
+  (db) => {
+    db.exec(`
+      CREATE TABLE providers (
+        id TEXT PRIMARY KEY,
+        record TEXT NOT NULL
+      ) STRICT, WITHOUT ROWID;
+
+      CREATE TABLE placements (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        profile INTEGER NOT NULL,
+        k INTEGER NOT NULL,
+        m INTEGER NOT NULL,
+        shard_count INTEGER NOT NULL,
+        holders BLOB NOT NULL,
+        stripes INTEGER NOT NULL,
+        stored_bytes INTEGER NOT NULL,
+        UNIQUE (profile, k, m, shard_count, holders)
+      ) STRICT;
+
+      CREATE TABLE leftovers (
+        provider INTEGER PRIMARY KEY,
+        shards INTEGER NOT NULL
+      ) STRICT;
+
+      ALTER TABLE stripes ADD COLUMN placement INTEGER;
+      ALTER TABLE stripes ADD COLUMN degraded_ms INTEGER;
+      CREATE INDEX stripes_degraded_since ON stripes (degraded_ms)
+        WHERE degraded_ms IS NOT NULL AND freed_ms IS NULL`);
+    fillPlacements(db, Date.now());
+  },
 ];
 
 /**
@@ -178,7 +212,7 @@ export const migrations: readonly string[] = [
  *
  * @throws Error when the file is no metadata database of Holdfast, or one of a newer version
  */
-export function migrate(db: Database, steps: readonly string[] = migrations): number {
+export function migrate(db: Database, steps: readonly Migration[] = migrations): number {
   const before = Number(db.pragma('user_version', { simple: true }));
   const id = Number(db.pragma('application_id', { simple: true }));
   const isOurs = id === applicationId;
@@ -201,7 +235,9 @@ export function migrate(db: Database, steps: readonly string[] = migrations): nu
   if (!isOurs && !(isEmpty && before === 0)) throw new Error(`${db.name} is not a metadata database of Holdfast`);
   for (let version = before; version < steps.length; version++) {
     db.transaction(() => {
-      db.exec(steps[version]!);
+      const step = steps[version]!;
+      if (typeof step === 'string') db.exec(step);
+      else step(db);
       db.pragma(`application_id = ${applicationId}`);
       db.pragma(`user_version = ${version + 1}`);
     }).immediate();

@@ -49,9 +49,12 @@ import { BucketTable } from './bucket-table.ts';
 import { ChangeLog } from './change-log.ts';
 import { ExtentMover } from './extent-mover.ts';
 import { ImportFinisher } from './import-finisher.ts';
+import { LeftoverTally } from './leftover-tally.ts';
 import { Listings } from './listings.ts';
 import { NameTable } from './name-table.ts';
 import { type DatabaseLog, openDatabase, openLog } from './open-database.ts';
+import { PlacementTable } from './placement-table.ts';
+import { ProviderTable } from './provider-table.ts';
 import { RecordImporter } from './record-importer.ts';
 import { RecordReader } from './record-reader.ts';
 import { SettingTable } from './setting-table.ts';
@@ -90,6 +93,8 @@ class SqliteStore implements MetadataStore {
   readonly #tally: Tally;
   readonly #buckets: BucketTable;
   readonly #stripes: StripeTable;
+  readonly #placements: PlacementTable;
+  readonly #providers: ProviderTable;
   readonly #versions: VersionVerbs;
   readonly #uploads: UploadVerbs;
   readonly #listings: Listings;
@@ -112,7 +117,9 @@ class SqliteStore implements MetadataStore {
     const settings = new SettingTable({ db, changes });
     const buckets = new BucketTable({ db, tally, settings, changes });
     const references = new StripeReferences({ db, tally });
-    const stripes = new StripeTable({ db, names, tally, clock, changes, references });
+    const placements = new PlacementTable({ db, names });
+    const leftovers = new LeftoverTally({ db });
+    const stripes = new StripeTable({ db, names, tally, clock, changes, references, placements, leftovers });
     const cache = new VersionCache();
     const versions = new VersionTable({ db, tally, stripes, changes, cache });
     const versionVerbs = new VersionVerbs({ names, tally, buckets, stripes, versions, cache });
@@ -120,6 +127,8 @@ class SqliteStore implements MetadataStore {
     this.#tally = tally;
     this.#buckets = buckets;
     this.#stripes = stripes;
+    this.#placements = placements;
+    this.#providers = new ProviderTable({ db, names, changes, placements, leftovers });
     this.#versions = versionVerbs;
     this.#uploads = new UploadVerbs({ db, names, tally, clock, changes, buckets, stripes, versions, versionVerbs });
     this.#listings = new Listings({ db, names, buckets, versions });
@@ -130,7 +139,7 @@ class SqliteStore implements MetadataStore {
     this.#records = new RecordReader({ db, names, changes, tally });
     this.#importer = new RecordImporter({ db, names, tally });
     this.#finisher = new ImportFinisher({ db, clock });
-    const state = new StoreState({ names, tally, changes, buckets, references, stripes });
+    const state = new StoreState({ names, tally, changes, buckets, references, stripes, placements, leftovers });
     this.#log = openLog(db);
     this.#queue = new WriteQueue({ db, state, log, flush: this.#log?.flush });
     this.#state = state;
@@ -262,41 +271,44 @@ class SqliteStore implements MetadataStore {
     return this.#stripes.listDegraded(limit);
   }
 
-  async knownShards(cids: readonly ShardCid[], _holder?: ProviderId): Promise<Set<ShardCid>> {
+  async knownShards(cids: readonly ShardCid[], holder?: ProviderId): Promise<Set<ShardCid>> {
     if (this.#queue.flushing) await this.#queue.flushing;
-    return this.#stripes.knownShards(cids);
+    return this.#stripes.knownShards(cids, holder);
   }
 
   async listProviders(): Promise<ProviderRecord[]> {
-    return [];
+    if (this.#queue.flushing) await this.#queue.flushing;
+    return this.#providers.list();
   }
 
-  async putProvider(_record: ProviderRecord): Promise<void> {
-    throw new Error('not yet');
+  putProvider(record: ProviderRecord): Promise<void> {
+    return this.#queue.run(() => this.#providers.put(record));
   }
 
-  async forgetProvider(_id: ProviderId): Promise<void> {
-    throw new Error('not yet');
+  forgetProvider(id: ProviderId): Promise<void> {
+    return this.#queue.run(() => this.#providers.forget(id));
   }
 
-  async listPlacements(): Promise<Placement[]> {
-    throw new Error('not yet');
+  listPlacements(): Promise<Placement[]> {
+    return this.#placements.list(() => this.#queue.flushing);
   }
 
-  async listPlacedStripes(_placementId: number, _after: StripeId | undefined, _limit: number): Promise<Stripe[]> {
-    throw new Error('not yet');
+  async listPlacedStripes(placementId: number, after: StripeId | undefined, limit: number): Promise<Stripe[]> {
+    if (this.#queue.flushing) await this.#queue.flushing;
+    return this.#stripes.listPlaced(placementId, after, limit);
   }
 
-  async listStripes(_after: StripeId | undefined, _limit: number): Promise<Stripe[]> {
-    throw new Error('not yet');
+  listStripes(after: StripeId | undefined, limit: number): Promise<Stripe[]> {
+    return this.#stripes.listLive(after, limit, () => this.#queue.flushing);
   }
 
-  async loseShard(_stripeId: StripeId, _shard: PlacedShard): Promise<void> {
-    throw new Error('not yet');
+  loseShard(stripeId: StripeId, shard: PlacedShard): Promise<void> {
+    return this.#queue.run(() => this.#stripes.loseShard(stripeId, shard));
   }
 
   async findOldestDegradedMs(): Promise<number | undefined> {
-    throw new Error('not yet');
+    if (this.#queue.flushing) await this.#queue.flushing;
+    return this.#stripes.findOldestDegradedMs();
   }
 
   async listFreedStripes(beforeMs: number, limit: number): Promise<Stripe[]> {

@@ -1,6 +1,8 @@
 import type { BucketTable } from './bucket-table.ts';
 import type { ChangeLog } from './change-log.ts';
+import type { LeftoverTally } from './leftover-tally.ts';
 import type { NameTable } from './name-table.ts';
+import type { PlacementTable } from './placement-table.ts';
 import type { StripeReferences } from './stripe-references.ts';
 import type { StripeTable } from './stripe-table.ts';
 import type { Tally } from './tally.ts';
@@ -14,6 +16,8 @@ export class StoreState implements BatchState {
   readonly #buckets: BucketTable;
   readonly #references: StripeReferences;
   readonly #stripes: StripeTable;
+  readonly #placements: PlacementTable;
+  readonly #leftovers: LeftoverTally;
 
   constructor(parts: {
     names: NameTable;
@@ -22,6 +26,8 @@ export class StoreState implements BatchState {
     buckets: BucketTable;
     references: StripeReferences;
     stripes: StripeTable;
+    placements: PlacementTable;
+    leftovers: LeftoverTally;
   }) {
     this.#names = parts.names;
     this.#tally = parts.tally;
@@ -29,6 +35,8 @@ export class StoreState implements BatchState {
     this.#buckets = parts.buckets;
     this.#references = parts.references;
     this.#stripes = parts.stripes;
+    this.#placements = parts.placements;
+    this.#leftovers = parts.leftovers;
   }
 
   mark(): void {
@@ -37,6 +45,8 @@ export class StoreState implements BatchState {
     this.#changes.mark();
     this.#references.mark();
     this.#stripes.mark();
+    this.#placements.mark();
+    this.#leftovers.mark();
   }
 
   rewind(): void {
@@ -46,11 +56,15 @@ export class StoreState implements BatchState {
     this.#buckets.forget();
     this.#references.rewind();
     this.#stripes.rewind();
+    this.#placements.rewind();
+    this.#leftovers.rewind();
   }
 
   save(): void {
     // Live bytes move totals, and changes draw a number: the tally is last.
     this.#references.save();
+    this.#placements.save();
+    this.#leftovers.save();
     this.#changes.save();
     this.#tally.save();
     this.#stripes.reset();
@@ -63,5 +77,7 @@ export class StoreState implements BatchState {
     this.#buckets.forget();
     this.#references.reload();
     this.#stripes.reload();
+    this.#placements.reload();
+    this.#leftovers.reload();
   }
 }

@@ -1,4 +1,4 @@
-import type { PlacedShard, Stripe, StripeId } from '../../core/model.ts';
+import type { Stripe, StripeId } from '../../core/model.ts';
 import type { NewStripe } from '../metadata-store.ts';
 import type { NameTable } from './name-table.ts';
 import { decodeShards } from './shard-codec.ts';
@@ -19,11 +19,15 @@ export interface StripeRow {
   readonly live_bytes: number;
   readonly freed_ms: number | null;
   readonly shards: Buffer;
+  /** Of a live stripe. What stands here once it is freed means nothing. */
+  readonly placement: number | null;
+  /** Since when a live stripe has lacked a shard; null where it lacks none. */
+  readonly degraded_ms: number | null;
 }
 
 export const stripeColumns =
   'id, profile, k, m, block_bytes, data_bytes, manifest_bytes, shard_count, placed_count, stored_bytes, live_bytes, ' +
-  'freed_ms, shards';
+  'freed_ms, shards, placement, degraded_ms';
 
 export function toStripe(row: StripeRow, names: NameTable, id: StripeId = decodeStripeId(row.id)): Stripe {
   return {
@@ -34,7 +38,7 @@ export function toStripe(row: StripeRow, names: NameTable, id: StripeId = decode
     blockBytes: row.block_bytes,
     dataBytes: row.data_bytes,
     manifestBytes: row.manifest_bytes,
-    shards: decodeShards(row.shards, names),
+    ...decodeShards(row.shards, names),
   };
 }
 
@@ -46,8 +50,8 @@ export function neededBytesOf(liveBytes: number, { k, m }: Pick<StripeRow, 'k' |
 /** The values of `stripeColumns`. `shards` are encoded. */
 export function stripeValues(
   id: Buffer,
-  stripe: Omit<NewStripe, 'id' | 'profileName' | 'shards'> & { readonly shards: readonly PlacedShard[] },
-  row: Pick<StripeRow, 'profile' | 'live_bytes' | 'freed_ms' | 'shards'>,
+  stripe: Omit<NewStripe, 'id' | 'profileName'>,
+  row: Pick<StripeRow, 'profile' | 'live_bytes' | 'freed_ms' | 'shards' | 'placement' | 'degraded_ms'>,
 ): (Buffer | number | null)[] {
   return [
     id,
@@ -63,5 +67,7 @@ export function stripeValues(
     row.live_bytes,
     row.freed_ms,
     row.shards,
+    row.placement,
+    row.degraded_ms,
   ];
 }

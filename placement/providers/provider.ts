@@ -9,7 +9,9 @@ import type { ProviderId, ShardCid } from '../../core/model.ts';
  * - A shard's name says what it holds, so to commit a name that exists already is a success. It changes nothing, unless what is
  *   there is damaged: that is replaced, and there is no moment without a shard of the name.
  * - All calls may run at the same time. They fail with a `Failure`: `shard-missing`, `provider-full` (refused for want of
- *   space, or because it takes no data at all, such as a disk that is mounted read-only; nothing of it is kept), else `provider-error` with the cause attached. Callers retry; providers do not.
+ *   space, or because it takes no data at all, such as a disk that is mounted read-only; nothing of it is kept), `overloaded`
+ *   (this process has no memory for it now, which is no fault of the provider's), else `provider-error` with the cause
+ *   attached. Callers retry; providers do not.
  * - An aborted `signal` ends the call soon, with the signal's reason.
  */
 export interface Provider {
@@ -77,6 +79,9 @@ export interface ShardPage {
   /** Absent at the end. */
   readonly cursor?: string;
 }
+
+/** What a provider that knows no bound says that it can hold in all, such as a bucket: 1 PiB. */
+export const unboundedBytes = 2 ** 50;
 
 export interface Capacity {
   readonly totalBytes: number;

@@ -10,8 +10,9 @@ import { type CallWork, type ProviderCall, providerCalls, WrappedProvider } from
  * Counts every call in `metrics` and tells `health` how the provider does. Put it outside `withDeadline`, so that it
  * sees what callers see.
  *
- * A shard that is missing and a disk that is full are answers, and a call that its caller gave up says nothing: none of
- * them makes the provider suspect. One that is given up with a `provider-timeout` as the reason counts as if the provider had hung.
+ * A shard that is missing and a disk that is full are answers; a call that its caller gave up, or that waited in vain for
+ * our own memory, says nothing: none of them makes the provider suspect. One that is given up with a `provider-timeout` as
+ * the reason counts as if the provider had hung.
  */
 export function withObservation(provider: Provider, parts: { metrics: Metrics; health: ProviderHealth }): Provider {
   return new ObservedProvider(provider, parts);
@@ -25,6 +26,11 @@ interface CallMetrics {
   readonly seconds: ReturnType<Metrics['providerSeconds']['labels']>;
 }
 
+/**
+ * Calls that a provider may answer out of its own memory: a writer that gathers bytes, space that was counted before. That they
+ * go well says nothing of the place itself; that they fail does.
+ */
+const localCalls: readonly ProviderCall[] = ['createShard', 'append', 'reclaim', 'capacity'];
 /** The calls that make data durable; those whose time is that of the data. */
 const writeCalls: readonly ProviderCall[] = ['putShard', 'commit'];
 
@@ -72,7 +78,7 @@ class ObservedProvider extends WrappedProvider {
     try {
       const result = await work(signal);
       ok.inc();
-      this.#vitals.succeed(startMark);
+      if (!localCalls.includes(call)) this.#vitals.succeed(startMark);
       if (kind !== undefined) this.#vitals.finish(kind, performance.now() - startedAtMs);
       return result;
     } catch (error) {
@@ -119,7 +125,7 @@ class ObservedProvider extends WrappedProvider {
           ? error.kind
           : 'error';
     this.#metrics.providerCalls.labels(this.id, call, outcome).inc();
-    if (outcome === 'aborted' || outcome === 'shard-missing') return;
+    if (outcome === 'aborted' || outcome === 'overloaded' || outcome === 'shard-missing') return;
     if (outcome === 'provider-full') this.#vitals.refuse();
     else this.#vitals.fail(outcome === 'provider-timeout');
   }

@@ -6,6 +6,8 @@ import { type ClientBench, type ClientRun, needs, openClientBench } from '../har
 import { hashFile, hashTree, seededBytes, writeTree } from './file-tree.ts';
 
 const largeBytes = 100 * 1024 * 1024;
+/** Three parts. */
+const mediumBytes = 20 * 1024 * 1024;
 
 /** Tests build on each other: first all providers are there, then one goes during a write, then another during a read. */
 describe('aws-cli', needs('aws', 'curl'), () => {
@@ -71,12 +73,18 @@ describe('aws-cli', needs('aws', 'curl'), () => {
   });
 
   it('copies and moves on the server, in parts where the object is large', async () => {
-    await aws('s3', 'cp', '--only-show-errors', 's3://first/large.bin', 's3://first/copied.bin');
+    await writeFile(at('parts.bin'), seededBytes('aws parts', mediumBytes));
+    const hash = await hashFile(at('parts.bin'));
+    const copies = await bench.gateway.countRequests('UploadPartCopy');
+    await aws('s3', 'mv', '--only-show-errors', at('parts.bin'), 's3://first/parts.bin');
+    await aws('s3', 'cp', '--only-show-errors', 's3://first/parts.bin', 's3://first/copied.bin');
     await aws('s3', 'mv', '--only-show-errors', 's3://first/copied.bin', 's3://first/moved.bin');
-    await aws('s3', 'cp', '--only-show-errors', 's3://first/moved.bin', at('moved.bin'));
-    assert.equal(await hashFile(at('moved.bin')), largeHash);
+    await aws('s3', 'mv', '--only-show-errors', 's3://first/moved.bin', at('moved.bin'));
+    assert.equal(await hashFile(at('moved.bin')), hash);
+    assert.equal(await bench.gateway.countRequests('UploadPartCopy'), copies + 6);
     const { stdout } = await aws('s3', 'ls', 's3://first');
-    assert.doesNotMatch(stdout, /copied\.bin/);
+    assert.match(stdout, / parts\.bin$/m);
+    assert.doesNotMatch(stdout, /copied\.bin|moved\.bin/);
   });
 
   it('presigns a URL that curl can read whole and in part', async () => {

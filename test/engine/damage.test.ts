@@ -119,12 +119,13 @@ describe('a shard that a read finds damaged', () => {
     assert.ok((await get(test, 'key')).equals(bytes));
     // One of the two providers takes nothing now and is under suspicion.
     const sick = holderOf(test, lost[1]!);
-    sick.faults.next('createShard', 'error');
+    sick.faults.always('createShard', 'error');
     await put(test, 'other', patternBytes(3 * MiB));
     assert.equal((await test.upkeep.runOnce()).shardsRepaired, 1);
     assert.ok((await sick.statShard(lost[1]!.cid)).bytes > 0, 'it is there still');
     assert.ok((await get(test, 'key')).equals(bytes));
     // The provider is well again, and what waited is done.
+    sick.faults.clear();
     test.clock.nowMs += 60_000;
     await test.upkeep.runOnce();
     for (const key of ['key', 'other']) assert.equal(await verifyShards(test, key), 6);
@@ -138,10 +139,11 @@ describe('a shard that a read finds damaged', () => {
     const stripe = await firstStripe(test, 'key');
     const [shard] = stripe.shards as [PlacedShard];
     await damages['has a bit turned over']!(holderOf(test, shard), shard);
-    holderOf(test, shard).faults.next('putShard', 'error');
+    holderOf(test, shard).faults.always('putShard', 'error');
     assert.ok((await get(test, 'key')).equals(bytes));
     assert.equal((await test.upkeep.runOnce()).shardsRepaired, 0);
     assert.equal(await countShards(test), 6, 'what is partly good stays');
+    holderOf(test, shard).faults.clear();
     // Nobody suspects the provider any more.
     test.clock.nowMs += 60_000;
     assert.equal((await test.upkeep.runOnce()).shardsRepaired, 1, 'it was not forgotten');
@@ -173,7 +175,12 @@ describe('a codec that computes wrong bytes', () => {
     assert.ok((await get(test, 'key')).equals(bytes), 'which notices the damage');
     isWrong = true;
     assert.equal((await test.upkeep.runOnce()).shardsRepaired, 0);
-    assert.deepEqual((await firstStripe(test, 'key')).shards, stripe.shards);
+    const damaged = await firstStripe(test, 'key');
+    assert.deepEqual(damaged.lostShards, [shard]);
+    assert.deepEqual(
+      [...damaged.shards, shard].sort((a, b) => a.index - b.index),
+      stripe.shards,
+    );
     assert.equal(await countShards(test), 6, 'nothing new, and nothing gone');
     // Nor does a wrong byte leave: the package's tag does not fit.
     await assert.rejects(get(test, 'key'), failure('package-corrupt'));

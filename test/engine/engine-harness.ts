@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type FailureDetails, type FailureKind, isFailure } from '../../core/failure.ts';
-import { silentLog } from '../../core/log.ts';
+import { type Log, silentLog } from '../../core/log.ts';
 import { Metrics } from '../../core/metrics.ts';
 import type {
   ObjectAttributes,
@@ -33,6 +33,7 @@ import { withDeadline } from '../../placement/providers/with-deadline.ts';
 import { withObservation } from '../../placement/providers/with-observation.ts';
 import { type CallWork, type ProviderCall, WrappedProvider } from '../../placement/providers/wrapped-provider.ts';
 import { extentsOf } from '../harness/extents-of.ts';
+import { memberOf } from '../harness/member-of.ts';
 
 export const bucketName = 'tests';
 export const ownerId = 'a'.repeat(64);
@@ -54,6 +55,8 @@ export interface TestEngine {
   readonly providers: readonly FaultyProvider[];
   /** Calls that reached providers, such as `p0 readShard <cid> 64 100`. */
   readonly calls: string[];
+  /** What the engine was made of, to make another one that goes on with the same. */
+  readonly parts: Parameters<typeof createEngine>[0];
   close(): Promise<void>;
 }
 
@@ -65,10 +68,12 @@ export interface TestEngineOptions {
   /** How long a call to a provider may take. */
   readonly timeoutMs?: number;
   readonly codec?: ErasureCodec;
+  readonly log?: Log;
+  readonly createFleet?: (parts: ConstructorParameters<typeof Fleet>[0]) => Fleet;
 }
 
 export async function createTestEngine(options: TestEngineOptions = {}): Promise<TestEngine> {
-  const { timeoutMs = 200, providerCount = 6, capacityBytes, codec = packageCodec } = options;
+  const { timeoutMs = 200, providerCount = 6, capacityBytes, codec = packageCodec, log = silentLog } = options;
   const profiles = options.profiles ?? [{ name: 'STANDARD', k: 4, m: 2 }];
   const startMs = Date.now();
   const clock = { nowMs: startMs, now: () => clock.nowMs };
@@ -80,23 +85,22 @@ export async function createTestEngine(options: TestEngineOptions = {}): Promise
     const memory = createMemoryProvider({ id, ...(capacityBytes && { capacityBytes }) });
     return createFaultyProvider(new RecordingProvider(memory, calls));
   });
-  const members = providers.map((provider) => ({
-    provider: withObservation(withDeadline(provider, { timeoutMs }), { metrics, health }),
-    weight: 1,
-  }));
-  const fleet = new Fleet({ members, health });
+  const members = providers.map((provider) =>
+    memberOf(withObservation(withDeadline(provider, { timeoutMs }), { metrics, health })),
+  );
+  const fleet = options.createFleet?.({ members, health }) ?? new Fleet({ members, health });
   const metadata = await openMemoryStore({ clock, log: silentLog });
   // Compaction changes what lies where, which is for those tests to ask for that are about it.
   const compactAgeMs = Number.POSITIVE_INFINITY;
   const limits = { budgetWaitMs: 2_000, freedGraceMs: 0, suspectWaitMs: 50, compactAgeMs, ...options.limits };
-  const parts = { metadata, fleet, codec, profiles, clock, log: silentLog, metrics, masterKey, limits };
+  const parts = { metadata, fleet, codec, profiles, clock, log, metrics, masterKey, limits };
   const { engine, upkeep } = createEngine(parts);
   await engine.buckets.create({ name: bucketName, ownerId, region: 'us-east-1', createdAtMs: startMs });
   const close = async (): Promise<void> => {
     await upkeep.stop();
     await metadata.close();
   };
-  return { engine, upkeep, metadata, metrics, clock, health, providers, calls, close };
+  return { engine, upkeep, metadata, metrics, clock, health, providers, calls, parts, close };
 }
 
 /** Notes the calls that move bytes. */

@@ -9,7 +9,7 @@ export const KiB = 1024;
 export const MiB = 1024 * KiB;
 
 /** In a pack, and so in segments; all shards of one stripe; two stripes of several rows. */
-export const objectSizes = { small: 10 * KiB, middle: MiB, long: 20 * MiB } as const;
+export const objectSizes = { small: 10 * KiB, middle: MiB, long: 17 * MiB } as const;
 export const bucket = 'faults';
 
 export type ProviderName = (typeof providerIds)[number];

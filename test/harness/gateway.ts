@@ -13,6 +13,8 @@ import { createSignedFetch, type SignedFetch } from './signed-fetch.ts';
 export interface TestGatewayOptions {
   /** Kept, and kept after close, where given; else a temporary folder. */
   readonly dataDir?: string;
+  /** Where to listen for S3; a free port unless given. */
+  readonly listen?: string;
   /** As in the configuration file. */
   readonly config?: Record<string, unknown>;
   /** Puts faults between the gateway and its providers. */
@@ -61,7 +63,11 @@ export const stranger: AccountWithKeys = {
 export async function startGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'holdfast-')));
   const config = parseConfig(
-    { HOLDFAST_DATA_DIR: dataDir, HOLDFAST_LISTEN: '127.0.0.1:0', HOLDFAST_ADMIN_LISTEN: '127.0.0.1:0' },
+    {
+      HOLDFAST_DATA_DIR: dataDir,
+      HOLDFAST_LISTEN: options.listen ?? '127.0.0.1:0',
+      HOLDFAST_ADMIN_LISTEN: '127.0.0.1:0',
+    },
     JSON.stringify({ accounts: [stranger], ...options.config }),
   );
   const gateway = await composeGateway({

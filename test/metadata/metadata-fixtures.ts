@@ -9,6 +9,7 @@ import type {
   Part,
   PlacedShard,
   ProviderId,
+  ProviderRecord,
   SealedSpan,
   ShardCid,
   StripeId,
@@ -72,6 +73,20 @@ export function newStripe({
 
 export function placeShard(stripeId: StripeId, index: number, providerId: string): PlacedShard {
   return { index, providerId: providerId as ProviderId, cid: cidOf(`${stripeId} ${index}`) };
+}
+
+export function providerRecord(id: string, changes: Partial<ProviderRecord> = {}): ProviderRecord {
+  return {
+    id: id as ProviderId,
+    state: 'active',
+    operator: 'somebody',
+    country: 'NL',
+    zone: '',
+    weight: 1,
+    location: { kind: 'node', endpoint: 'https://node.example:9100', keyId: 'key', secret: 'secret' },
+    stateSinceMs: 1_700_000_000_000,
+    ...changes,
+  };
 }
 
 export function extentsOf(stripes: readonly NewStripe[]): Extent[] {

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { Failure } from '../../core/failure.ts';
-import type { StripeId, WriteCondition } from '../../core/model.ts';
-import type { MetadataStore, NewStripe } from '../../metadata/metadata-store.ts';
+import { Failure, isFailure } from '../../core/failure.ts';
+import type { PlacedShard, ProviderId, Stripe, StripeId, WriteCondition } from '../../core/model.ts';
+import { type MetadataStore, type NewStripe, systemProfileName } from '../../metadata/metadata-store.ts';
+import { countPlacements, withoutIds } from './count-placements.ts';
 import {
   bucketName,
   extentsIn,
@@ -12,6 +13,7 @@ import {
   ownerId,
   partRequest,
   placeShard,
+  providerRecord,
   putRequest,
   uploadOf,
 } from './metadata-fixtures.ts';
@@ -64,7 +66,8 @@ export const anyStep = fc.oneof(
   { weight: 1, arbitrary: fc.record({ verb: fc.constant('tag' as const), pick: anyPick }) },
   { weight: 2, arbitrary: fc.record({ verb: fc.constant('move' as const), pick: anyPick }) },
   { weight: 1, arbitrary: fc.record({ verb: fc.constant('forget' as const), pick: anyPick }) },
-  { weight: 1, arbitrary: fc.record({ verb: fc.constant('repair' as const), pick: anyPick }) },
+  { weight: 1, arbitrary: fc.record({ verb: fc.constant('repair' as const), pick: anyPick, index: fc.nat(5) }) },
+  { weight: 2, arbitrary: fc.record({ verb: fc.constant('lose' as const), pick: anyPick, index: fc.nat(5) }) },
   {
     weight: 3,
     arbitrary: fc.record({
@@ -116,10 +119,15 @@ export class ModelWalk {
     else if (step.verb === 'move') await this.#move(step);
     else if (step.verb === 'forget') await this.#forget(step);
     else if (step.verb === 'repair') await this.#repair(step);
+    else if (step.verb === 'lose') await this.#lose(step);
     else await this.#checkPage(step.query, step.after, step.skip);
     const live = this.#model.liveStripes();
     const freed = [...this.#stripes.keys()].filter((id) => !live.has(id));
     assert.deepEqual(await freedStripes(this.#store), freed.sort());
+    const liveStripes = [...live].map((id) => this.#stripes.get(id)!);
+    // A history may have system objects beside the walk.
+    const placements = (await this.#store.listPlacements()).filter((each) => each.profileName !== systemProfileName);
+    assert.deepEqual(withoutIds(placements), countPlacements(liveStripes));
   }
 
   async checkWhole(): Promise<void> {
@@ -149,6 +157,7 @@ export class ModelWalk {
       assert.deepEqual([storedBytes, bytes], [stored(stripe.id), liveBytes.get(stripe.id)]);
     }
     for (const id of this.everStripes.keys()) await this.#checkReferences(id as StripeId);
+    await this.#checkPlaces([...liveBytes.keys()]);
     const listed = await this.#store.listDegradedStripes(1000);
     assert.deepEqual(listed.map(({ id }) => id as string).sort(), degraded.sort());
     for (const expected of model.versions) {
@@ -288,13 +297,71 @@ export class ModelWalk {
     this.#stripes.delete(id);
   }
 
-  async #repair({ pick }: StepOf<'repair'>): Promise<void> {
+  async #repair({ pick, index }: StepOf<'repair'>): Promise<void> {
     const id = choose([...this.#stripes.keys()].sort(), pick);
     if (id === undefined) return;
     const stripe = this.#stripes.get(id)!;
-    const shard = placeShard(stripe.id, 5, `repaired-${this.#count++ % 3}`);
+    const shard = placeShard(stripe.id, index, `repaired-${this.#count++ % 3}`);
     await this.#store.recordShard(stripe.id, shard);
-    this.#stripes.set(id, { ...stripe, shards: [...stripe.shards.filter(({ index }) => index !== 5), shard] });
+    const isOther = (other: PlacedShard) => other.index !== index;
+    this.#setShards(stripe, [...stripe.shards.filter(isOther), shard], (stripe.lostShards ?? []).filter(isOther));
+  }
+
+  async #lose({ pick, index }: StepOf<'lose'>): Promise<void> {
+    const id = choose([...this.#stripes.keys()].sort(), pick);
+    if (id === undefined) return;
+    const stripe = this.#stripes.get(id)!;
+    const lost = stripe.shards.find((shard) => shard.index === index);
+    if (!lost) return this.#store.loseShard(stripe.id, placeShard(stripe.id, index, 'p0'));
+    await this.#store.loseShard(stripe.id, { ...lost, providerId: 'elsewhere' as ProviderId });
+    await this.#store.loseShard(stripe.id, lost);
+    this.#setShards(
+      stripe,
+      stripe.shards.filter((shard) => shard !== lost),
+      [...(stripe.lostShards ?? []), lost],
+    );
+  }
+
+  #setShards({ lostShards: _, ...stripe }: NewStripe, shards: PlacedShard[], lostShards: PlacedShard[]): void {
+    const sort = (all: PlacedShard[]) => all.sort((a, b) => a.index - b.index);
+    const lost = lostShards.length > 0 ? { lostShards: sort(lostShards) } : {};
+    this.#stripes.set(stripe.id, { ...stripe, shards: sort(shards), ...lost });
+  }
+
+  /** Every live stripe is found once in the pages of all, and once in those of its placement; and no provider of any can be forgotten. */
+  async #checkPlaces(live: readonly string[]): Promise<void> {
+    const strip = ({ shardCount: _, storedBytes: __, ...stripe }: NewStripe): Stripe => stripe;
+    const expected = live.toSorted().map((id) => strip(this.#stripes.get(id)!));
+    const page = (after: StripeId | undefined) => this.#store.listStripes(after, 2);
+    assert.deepEqual(await readPages(page), expected);
+    const placed: Stripe[] = [];
+    for (const { id, stripes, ...placement } of await this.#store.listPlacements()) {
+      const found = await readPages((after) => this.#store.listPlacedStripes(id, after, 2));
+      assert.equal(found.length, stripes);
+      for (const { shards } of found) {
+        assert.deepEqual(shards.map(({ providerId }) => providerId).sort(), placement.providers);
+      }
+      placed.push(...found);
+    }
+    assert.deepEqual(
+      placed.sort((a, b) => (a.id < b.id ? -1 : 1)),
+      expected,
+    );
+    const all = [...this.#stripes.values()];
+    const holders = new Set(all.flatMap(({ shards, lostShards = [] }) => [...shards, ...lostShards]).map(holderOf));
+    for (const id of ['p0', 'p5', 'repaired-0', 'repaired-1', 'repaired-2'] as ProviderId[]) {
+      await this.#store.putProvider(providerRecord(id));
+      const forgetting = this.#store.forgetProvider(id);
+      if (holders.has(id)) await assert.rejects(forgetting, (error) => isFailure(error, 'provider-in-use'));
+      else await forgetting;
+    }
+    const cids = all.flatMap(({ shards, lostShards = [] }) => [...shards, ...lostShards]).map(({ cid }) => cid);
+    for (const holder of ['p5', 'repaired-1', 'nobody'] as ProviderId[]) {
+      const there = all.flatMap(({ shards, lostShards = [] }) =>
+        [...shards, ...lostShards].filter(({ providerId }) => providerId === holder),
+      );
+      assert.deepEqual(await this.#store.knownShards(cids, holder), new Set(there.map(({ cid }) => cid)));
+    }
   }
 
   /** Who refers to a stripe, by what the store says and by what the model does. */
@@ -389,6 +456,17 @@ export class ModelWalk {
   #extents(ids: readonly string[]) {
     return ids.map((id) => ({ stripeId: id as StripeId, offset: this.#offsets.get(id) ?? 0, length: 4096 }));
   }
+}
+
+/** All that the pages of a listing have, each beginning after the last of the one before. */
+async function readPages(read: (after: StripeId | undefined) => Promise<Stripe[]>): Promise<Stripe[]> {
+  const all: Stripe[] = [];
+  for (let page = await read(undefined); page.length > 0; page = await read(page.at(-1)!.id)) all.push(...page);
+  return all;
+}
+
+function holderOf({ providerId }: PlacedShard): ProviderId {
+  return providerId;
 }
 
 function choose<T>(items: readonly T[], pick: number): T | undefined {

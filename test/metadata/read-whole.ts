@@ -1,5 +1,6 @@
 import type { ShardCid, StripeId, Version } from '../../core/model.ts';
 import type { MetadataStore } from '../../metadata/metadata-store.ts';
+import { withoutIds } from './count-placements.ts';
 import { ownerId } from './metadata-fixtures.ts';
 
 /** What there is to ask a store for. */
@@ -25,6 +26,10 @@ export async function readWhole(store: MetadataStore, asked: Asked): Promise<unk
     degraded: await store.listDegradedStripes(1000),
     freed: await store.listFreedStripes(Number.MAX_SAFE_INTEGER, 1000),
     freedAt: await readFreedTimes(store),
+    placements: withoutIds(await store.listPlacements()),
+    live: await store.listStripes(undefined, 1000),
+    oldestDegradedMs: await store.findOldestDegradedMs(),
+    providers: await store.listProviders(),
     sparse: await store.listSparseStripes(1000),
     references: await Promise.all(asked.stripeIds.map((id) => readReferences(store, id))),
     knownShards: [...(await store.knownShards(asked.cids))].sort(),

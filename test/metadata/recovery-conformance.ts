@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import type { StripeId } from '../../core/model.ts';
+import { isFailure } from '../../core/failure.ts';
+import type { ProviderId, StripeId } from '../../core/model.ts';
 import {
   localSettingPrefix,
   type MetadataRecord,
@@ -15,11 +16,12 @@ import {
   type MakeStore,
   newStripe,
   ownerId,
+  providerRecord,
   putRequest,
   spansOf,
   uploadOf,
 } from './metadata-fixtures.ts';
-import { anyStep, ModelWalk } from './model-walk.ts';
+import { anyStep, ModelWalk, type Step } from './model-walk.ts';
 import { type Asked, readWhole } from './read-whole.ts';
 
 const bucketNames = ['bucket', 'second', 'third'];
@@ -30,6 +32,7 @@ const anyAside = fc.oneof(
   fc.record({ verb: fc.constant('bucket' as const), name: fc.constantFrom('second', 'third') }),
   fc.record({ verb: fc.constant('set' as const), name: fc.constantFrom(...settings), value: fc.string() }),
   fc.record({ verb: fc.constant('system' as const), name: fc.constantFrom('x', 'y') }),
+  fc.record({ verb: fc.constant('provider' as const), name: fc.constantFrom('p0', 'p5', 'q'), weight: fc.nat(2) }),
 );
 /** What upkeep does after a step. */
 const anyUpkeep = fc.record({
@@ -71,8 +74,7 @@ async function checkHistory(make: MakeStore, history: History): Promise<void> {
     const journal = new Journal(original.store);
     for (const [index, [step, upkeep]] of history.steps.entries()) {
       clock.nowMs += 7;
-      if (step.verb === 'bucket' || step.verb === 'set' || step.verb === 'system')
-        await stepAside(original.store, step);
+      if (isAside(step)) await stepAside(original.store, step);
       else await walk.take(step);
       if (upkeep.journal !== 'none') await journal.note(upkeep.journal === 'forget');
       if (index >= history.snapshotAt && upkeep.page > 0) await journal.copyPage(upkeep.page);
@@ -159,8 +161,21 @@ async function importAll(store: MetadataStore, records: readonly MetadataRecord[
   assert.equal(report.versions, (await store.countUsage()).versions);
 }
 
+function isAside(step: Aside | Step): step is Aside {
+  return ['bucket', 'set', 'system', 'provider'].includes(step.verb);
+}
+
+/** Adds, changes or removes a provider; those that are in use stay. */
+async function changeProvider(store: MetadataStore, name: string, weight: number): Promise<void> {
+  if (weight > 0) return store.putProvider(providerRecord(name, { weight }));
+  await store.forgetProvider(name as ProviderId).catch((error: unknown) => {
+    if (!isFailure(error, 'provider-in-use')) throw error;
+  });
+}
+
 async function stepAside(store: MetadataStore, step: Aside): Promise<void> {
   if (step.verb === 'set') return store.putSetting(step.name, step.value);
+  if (step.verb === 'provider') return changeProvider(store, step.name, step.weight);
   if (step.verb === 'system') return putSystemObject(store, step.name);
   const bucket = step.name;
   if (await store.findBucket(bucket)) return dropBucket(store, bucket);

@@ -10,7 +10,14 @@ import { cidOfDigest, digestOfCid } from '../../core/cid-digest.ts';
 import type { PlacedShard, ProviderId, SealedSpan, StripeId } from '../../core/model.ts';
 import { NameTable } from '../../metadata/sqlite/name-table.ts';
 import { migrate } from '../../metadata/sqlite/schema.ts';
-import { decodeShards, encodeShards, headsOfShards } from '../../metadata/sqlite/shard-codec.ts';
+import {
+  decodeHolders,
+  decodeShards,
+  encodeShards,
+  headsOfShards,
+  holdersOfShards,
+  isHeldBy,
+} from '../../metadata/sqlite/shard-codec.ts';
 import { decodeSpans, encodeSpans, stripeBytesOf, stripeBytesOfBlob } from '../../metadata/sqlite/span-codec.ts';
 import { encodeStripeId } from '../../metadata/sqlite/stripe-id.ts';
 import { makeVersionId, numberOfVersionId } from '../../metadata/sqlite/version-id.ts';
@@ -140,23 +147,35 @@ describe('encoded shards', () => {
     migrate(db);
     const names = new NameTable({ db });
     const shard = {
-      index: fc.nat(255),
+      index: fc.nat(127),
       providerId: fc.string({ minLength: 1 }).map((name) => name as ProviderId),
       cid: anyDigest.map((bytes) => cidOfDigest(bytes)),
     };
     const anyShard: fc.Arbitrary<PlacedShard> = fc.record(shard, { noNullPrototype: true });
     fc.assert(
-      fc.property(fc.array(anyShard), (shards) => {
-        const blob = encodeShards(shards, names);
-        assert.deepEqual(decodeShards(blob, names), shards);
-        const heads = shards.map(({ cid }) => Number.parseInt(digestOfCid(cid)!.toString('hex', 0, 6), 16));
+      fc.property(fc.array(anyShard), fc.array(anyShard), (shards, lostShards) => {
+        const blob = encodeShards({ shards, lostShards }, names);
+        assert.deepEqual(decodeShards(blob, names), lostShards.length > 0 ? { shards, lostShards } : { shards });
+        const holders = decodeHolders(holdersOfShards(blob)).map((number) => names.nameOf(number));
+        assert.deepEqual(holders.sort(), shards.map(({ providerId }) => providerId as string).sort());
+        for (const { providerId, cid } of [...shards, ...lostShards]) {
+          assert.ok(isHeldBy(blob, names.find(providerId)!, digestOfCid(cid)!));
+          assert.ok(!isHeldBy(blob, names.numberOf('nobody'), digestOfCid(cid)!));
+        }
+        const heads = [...shards, ...lostShards].map(({ cid }) =>
+          Number.parseInt(digestOfCid(cid)!.toString('hex', 0, 6), 16),
+        );
         assert.deepEqual(headsOfShards(blob), heads);
       }),
     );
-    assert.throws(
-      () => encodeShards([{ index: 0, providerId: 'p' as ProviderId, cid: 'bafkrei' as never }], names),
-      RangeError,
-    );
+    const good = { index: 0, providerId: 'p' as ProviderId, cid: cidOfDigest(randomBytes(32)) };
+    for (const wrong of [
+      { ...good, cid: 'bafkrei' as never },
+      { ...good, index: 128 },
+      { ...good, index: -1 },
+    ]) {
+      assert.throws(() => encodeShards({ shards: [wrong] }, names), RangeError);
+    }
     db.close();
   });
 });

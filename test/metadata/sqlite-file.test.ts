@@ -6,10 +6,12 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import Database from 'better-sqlite3';
+import fc from 'fast-check';
 import { silentLog } from '../../core/log.ts';
 import { openDatabase } from '../../metadata/sqlite/open-database.ts';
 import { migrate, migrations } from '../../metadata/sqlite/schema.ts';
 import { openSqliteStore } from '../../metadata/sqlite/sqlite-store.ts';
+import { checkPlacementTables } from './check-placement-tables.ts';
 import {
   bucketName,
   createBucket,
@@ -18,9 +20,11 @@ import {
   newStripe,
   ownerId,
   partRequest,
+  providerRecord,
   putRequest,
   uploadOf,
 } from './metadata-fixtures.ts';
+import { anyStep, ModelWalk } from './model-walk.ts';
 
 let folder: string;
 let path: string;
@@ -43,7 +47,9 @@ describe('the metadata file', () => {
     const version = await first.putVersion(putRequest('key', { stripes: [stripe] }));
     const request = { bucket: bucketName, key: 'key', ownerId, nowMs: 1 };
     await first.deleteVersion(request);
-    const usage = await first.countUsage();
+    await first.loseShard(stripe.id, stripe.shards[1]!);
+    await first.putProvider(providerRecord('p1'));
+    const [usage, placements] = [await first.countUsage(), await first.listPlacements()];
     await first.close();
 
     clock.nowMs = 0;
@@ -52,14 +58,22 @@ describe('the metadata file', () => {
       { ...(await second.findVersion(bucketName, 'key', version.versionId)) },
       { ...version, isLatest: false },
     );
-    assert.deepEqual((await second.findStripes([stripe.id])).get(stripe.id)?.shards, stripe.shards);
+    const found = (await second.findStripes([stripe.id])).get(stripe.id);
+    assert.deepEqual(
+      [found?.shards, found?.lostShards],
+      [stripe.shards.filter(({ index }) => index !== 1), [stripe.shards[1]]],
+    );
+    assert.deepEqual(await second.listPlacements(), placements);
+    assert.deepEqual(await second.listProviders(), [providerRecord('p1')]);
     assert.equal((await second.listParts(bucketName, 'big', 'upload-1')).parts.length, 1);
     assert.deepEqual(await second.countUsage(), usage);
     // Though the clock now stands at the epoch.
     const newest = await second.putVersion(putRequest('key'));
     const { versions } = await second.listVersions({ bucket: bucketName, limit: 1 });
     assert.equal(versions[0]?.versionId, newest.versionId);
+    await second.recordShard(stripe.id, stripe.shards[1]!);
     await second.close();
+    checkPlacementTables(path);
   });
 
   it('holds no row of what was deleted and forgotten', async () => {
@@ -98,10 +112,41 @@ describe('the metadata file', () => {
     await store.close();
 
     const db = new Database(path);
-    for (const table of ['buckets', 'versions', 'uploads', 'parts', 'stripes', 'stripe_refs', 'shard_cids']) {
+    for (const table of [
+      'buckets',
+      'versions',
+      'uploads',
+      'parts',
+      'stripes',
+      'stripe_refs',
+      'shard_cids',
+      'placements',
+      'leftovers',
+    ]) {
       assert.equal(db.prepare(`SELECT count(*) FROM ${table}`).pluck().get(), 0, table);
     }
     db.close();
+  });
+
+  it('holds what random walks did, through any number of openings', async () => {
+    const openings = fc.array(fc.array(anyStep, { minLength: 1, maxLength: 8 }), { minLength: 2, maxLength: 5 });
+    const property = fc.asyncProperty(openings, async (all) => {
+      const clock = createClock();
+      let store = await openSqliteStore({ path, clock, log: silentLog });
+      await createBucket(store);
+      const walk = new ModelWalk(store);
+      for (const steps of all) {
+        for (const step of steps) await walk.take(step);
+        await store.close();
+        checkPlacementTables(path);
+        store = await openSqliteStore({ path, clock, log: silentLog });
+        walk.moveTo(store);
+        await walk.checkWhole();
+      }
+      await store.close();
+      await rm(path);
+    });
+    await fc.assert(property, { numRuns: 5 });
   });
 
   it('keeps what was acknowledged when the process is killed', async () => {
@@ -120,6 +165,7 @@ describe('the metadata file', () => {
       assert.equal((await store.findStripes(extentsIn(version).map(({ stripeId }) => stripeId))).size, 1);
     }
     await store.close();
+    checkPlacementTables(path);
   });
 
   it('has a log that is flushed beside the event loop', () => {

@@ -1,5 +1,6 @@
 import { describe } from 'node:test';
 import { testBuckets } from './bucket-conformance.ts';
+import { testFleet } from './fleet-conformance.ts';
 import { testListings } from './listing-conformance.ts';
 import { testLookingAgain } from './look-again-conformance.ts';
 import type { MakeStore } from './metadata-fixtures.ts';
@@ -23,6 +24,7 @@ export function testMetadataStore(name: string, make: MakeStore, { modelRuns }: 
     testListings(make);
     testUploads(make);
     testStripes(make);
+    testFleet(make);
     testMoves(make);
     testRecords(make);
     testAgainstModel(make, modelRuns);

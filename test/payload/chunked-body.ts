@@ -1,6 +1,6 @@
 import { createHash, createHmac } from 'node:crypto';
+import { HmacSha256 } from '../../core/hmac-sha256.ts';
 import type { Authentication } from '../../gateway/auth/authenticate.ts';
-import { HmacSha256 } from '../../gateway/auth/hmac-sha256.ts';
 import { deriveSigningKey } from '../../gateway/auth/signing-key.ts';
 import { parsePayloadMode } from '../../gateway/payload/payload-mode.ts';
 import { createSmithySigner } from '../auth/smithy-signer.ts';

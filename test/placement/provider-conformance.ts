@@ -32,6 +32,14 @@ export async function listAll(provider: Provider, limit: number): Promise<(Shard
   return shards;
 }
 
+/** In what a provider may differ from others without breaking the contract. */
+export interface ProviderTraits {
+  /** In what steps it tells the time of a commit; 50 ms at most unless given, since file systems have a few milliseconds. */
+  readonly clockStepMs?: number;
+  /** A shard that is put again is written again, and so has a new time. */
+  readonly renewsTimes?: boolean;
+}
+
 /**
  * What every Provider must do; see placement/providers/provider.ts.
  *
@@ -40,6 +48,7 @@ export async function listAll(provider: Provider, limit: number): Promise<(Shard
 export function testProvider(
   name: string,
   make: () => Promise<{ provider: Provider; dispose?(): Promise<void> }>,
+  { clockStepMs = 50, renewsTimes = false }: ProviderTraits = {},
 ): void {
   describe(`provider ${name}`, () => {
     let provider: Provider;
@@ -253,7 +262,8 @@ export function testProvider(
       await provider.putShard(nameOf(bytes), [bytes]);
       const before = await provider.statShard(nameOf(bytes));
       await provider.putShard(nameOf(bytes), [bytes.subarray(0, 100), bytes.subarray(100)]);
-      assert.deepEqual(await provider.statShard(nameOf(bytes)), before);
+      const after = await provider.statShard(nameOf(bytes));
+      assert.deepEqual(renewsTimes ? { ...after, modifiedAtMs: before.modifiedAtMs } : after, before);
       assert.equal((await listAll(provider, 10)).length, 1);
     });
 
@@ -349,7 +359,7 @@ export function testProvider(
     });
 
     it('knows when a shard was put', async () => {
-      const beforeMs = Date.now() - 50;
+      const beforeMs = Date.now() - clockStepMs;
       const bytes = randomBytes(100);
       await provider.putShard(nameOf(bytes), [bytes]);
       const { modifiedAtMs } = await provider.statShard(nameOf(bytes));
@@ -358,8 +368,7 @@ export function testProvider(
     });
 
     it('knows when a shard was committed', async () => {
-      // File systems keep time in steps of a few milliseconds.
-      const beforeMs = Date.now() - 50;
+      const beforeMs = Date.now() - clockStepMs;
       const cid = await storeShard(provider, randomBytes(100));
       const { modifiedAtMs } = await provider.statShard(cid);
       assert.ok(modifiedAtMs >= beforeMs && modifiedAtMs <= Date.now() + 50, `${modifiedAtMs}, now ${Date.now()}`);
@@ -419,6 +428,99 @@ export function testProvider(
         await writer.abort();
         await assertMissing(nameOf(bytes));
       }
+    });
+
+    it('reads any range of a shard that is long', async () => {
+      const bytes = randomBytes(1_500_000);
+      const cid = nameOf(bytes);
+      await provider.putShard(cid, [bytes.subarray(0, 700_000), bytes.subarray(700_000)]);
+      const edges = [0, 1, 65_536, 65_537, 262_144, 262_145, 524_288, 1_499_999, 1_500_000];
+      const range = fc.tuple(fc.constantFrom(...edges), fc.constantFrom(...edges));
+      await fc.assert(
+        fc.asyncProperty(range, async ([a, b]) => {
+          const [start, end] = a < b ? [a, b] : [b, a];
+          assert.ok(bytes.subarray(start, end).equals(await provider.readShard(cid, start, end - start)));
+        }),
+        { numRuns: 30 },
+      );
+      for (const [offset, length] of [
+        [0, 1_500_001],
+        [1_400_000, 100_001],
+        [1_500_000, 300_000],
+      ] as const) {
+        await assert.rejects(provider.readShard(cid, offset, length), (error) => isFailure(error, 'provider-error'));
+      }
+    });
+
+    it('shows nothing of a shard whose writer was left in the middle, and takes it whole afterwards', async () => {
+      const bytes = randomBytes(600_000);
+      const cid = nameOf(bytes);
+      const left = await provider.createShard();
+      await left.append([bytes.subarray(0, 300_000)]);
+      await assertMissing(cid);
+      await storeShard(provider, bytes);
+      assert.ok(bytes.equals(await provider.readShard(cid, 0, bytes.length)));
+      await left.abort();
+      assert.ok(bytes.equals(await provider.readShard(cid, 0, bytes.length)));
+      assert.equal((await listAll(provider, 10)).length, 1);
+    });
+
+    it('takes every write again that a caller repeats, as one that did not hear the answer would', async () => {
+      for (const length of [500, 300_000, 700_000]) {
+        const bytes = randomBytes(length);
+        const cid = nameOf(bytes);
+        for (let attempt = 0; attempt < 3; attempt++) await provider.putShard(cid, [bytes]);
+        for (let attempt = 0; attempt < 2; attempt++) await storeShard(provider, bytes);
+        assert.ok(bytes.equals(await provider.readShard(cid, 0, length)));
+        assert.equal((await listAll(provider, 10)).length, 1);
+        await Promise.all([provider.deleteShard(cid), provider.deleteShard(cid)]);
+        await provider.deleteShard(cid);
+        await assertMissing(cid);
+      }
+    });
+
+    it('gives the same page again to who asks with the same cursor', async () => {
+      for (let count = 1; count <= 12; count++) {
+        const bytes = randomBytes(count);
+        if (count % 2 === 0) await storeShard(provider, bytes);
+        else await provider.putShard(nameOf(bytes), [bytes]);
+      }
+      let cursor: string | undefined;
+      do {
+        const page = await provider.listShards(cursor, 5);
+        assert.deepEqual(await provider.listShards(cursor, 5), page);
+        cursor = page.cursor;
+      } while (cursor !== undefined);
+    });
+
+    it('ends calls that are aborted while they run, and no others', async () => {
+      const kept = Array.from({ length: 20 }, (_, i) => randomBytes(100 + 20_000 * i));
+      await Promise.all(kept.map((bytes) => provider.putShard(nameOf(bytes), [bytes])));
+      const reason = new Error('the client went away');
+      const controller = new AbortController();
+      const { signal } = controller;
+      const fresh = Array.from({ length: 20 }, (_, i) => randomBytes(101 + 20_000 * i));
+      const calls = kept.flatMap((bytes, i) => [
+        provider.readShard(nameOf(bytes), 0, bytes.length, signal),
+        provider.statShard(nameOf(bytes), signal),
+        provider.putShard(nameOf(fresh[i]!), [fresh[i]!], signal),
+      ]);
+      const others = kept.flatMap((bytes) => [
+        provider.readShard(nameOf(bytes), 0, bytes.length),
+        provider.putShard(nameOf(bytes), [bytes]),
+      ]);
+      await Promise.resolve();
+      controller.abort(reason);
+      // Some were quicker than the abort; what fails fails with the reason.
+      for (const result of await Promise.allSettled(calls)) {
+        if (result.status === 'rejected') assert.equal(result.reason, reason);
+      }
+      const results = await Promise.all(others);
+      for (const [i, bytes] of kept.entries()) assert.ok(bytes.equals(results[2 * i] as Uint8Array));
+      // Each is there whole or not at all, and can be put.
+      await Promise.all(fresh.map((bytes) => provider.putShard(nameOf(bytes), [bytes])));
+      for (const bytes of fresh) assert.ok(bytes.equals(await provider.readShard(nameOf(bytes), 0, bytes.length)));
+      assert.equal((await listAll(provider, 100)).length, 40);
     });
 
     it('tells a capacity that can be', async () => {

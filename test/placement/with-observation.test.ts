@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { systemClock } from '../../core/clock.ts';
+import { Failure } from '../../core/failure.ts';
 import { Metrics } from '../../core/metrics.ts';
 import type { ProviderId } from '../../core/model.ts';
 import { ProviderHealth } from '../../placement/provider-health.ts';
@@ -110,9 +111,22 @@ describe('observed provider', () => {
       faults.next(call as 'readShard', 'error');
       await assert.rejects(start, call);
       assert.equal(health.isSuspect(id), true, call);
-      await provider.capacity();
+      await provider.readRoot();
       assert.equal(health.isSuspect(id), false, call);
     }
+  });
+
+  it('does not trust a provider again for what it may have answered out of its own memory', async () => {
+    const { health, faults, provider } = await setUp();
+    faults.next('commit', 'error');
+    await assert.rejects(storeShard(provider, bytes));
+    await provider.capacity();
+    await provider.reclaim();
+    const writer = await provider.createShard();
+    await writer.append([bytes]);
+    assert.equal(health.isSuspect(id), true);
+    await writer.commit(cid);
+    assert.equal(health.isSuspect(id), false);
   });
 
   it('does not suspect a provider that misses a shard, is full, or was given up by its caller', async () => {
@@ -127,6 +141,14 @@ describe('observed provider', () => {
     await assert.rejects(reading);
     assert.equal(health.isSuspect(id), false);
     assert.equal((await countCalls(metrics))['readShard aborted'], 1);
+  });
+
+  it('does not suspect a provider for a call that waited in vain for our own memory', async () => {
+    const health = new ProviderHealth({ clock: systemClock, suspectMs: 60_000 });
+    const inner = createMemoryProvider({ id });
+    inner.createShard = () => Promise.reject(new Failure('overloaded', { resource: 'parts', waitedMs: 1 }));
+    await assert.rejects(withObservation(inner, { metrics: new Metrics(), health }).createShard());
+    assert.equal(health.isSuspect(id), false);
   });
 
   it('does not trust a provider again for a call that began before it failed', async () => {

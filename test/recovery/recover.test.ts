@@ -155,6 +155,34 @@ describe('recovery', () => {
     }
   });
 
+  it('finds shards that were rebuilt elsewhere after the last batch', async () => {
+    const world = new RecoveryWorld({ providerCount: 10 });
+    const live = await world.start();
+    await createBucket(live, 'first');
+    await put(live, 'first', 'a', randomBytes(2 * 2 ** 20));
+    await live.journal.runOnce({ isSnapshotDue: true });
+    const before = await readEverything(live);
+    const { version } = await live.engine.objects.open({ bucket: 'first', key: 'a' });
+    const id = version.spans[0]!.extents[0]!.stripeId;
+    const stripe = (await live.metadata.findStripes([id])).get(id)!;
+    const holders = stripe.shards.map(({ providerId }) => world.providers.find((each) => each.id === providerId)!);
+    // These two cannot hold it again, so it must go elsewhere.
+    live.journal.flush = async () => {};
+    for (const at of [0, 4]) {
+      holders[at]!.faults.always('createShard', 'error');
+      await holders[at]!.deleteShard(stripe.shards[at]!.cid);
+      live.upkeep.noteDamage(stripe, stripe.shards[at]!);
+    }
+    assert.equal((await live.upkeep.runOnce()).shardsRepaired, 2);
+    await world.lose(live);
+    // Two more: what was rebuilt is needed, and the journal knows nothing of it.
+    for (const at of [1, 5]) await holders[at]!.deleteShard(stripe.shards[at]!.cid);
+    const { metadata, report } = await world.recover();
+    assert.equal(report.manifests.shardsMoved, 2);
+    assert.deepEqual(report.problems, []);
+    assert.deepEqual(await readEverything(await world.start(metadata)), before);
+  });
+
   it('needs no root where all shards are looked into', async () => {
     const world = new RecoveryWorld();
     const live = await world.start();

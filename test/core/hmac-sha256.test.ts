@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHmac, createSecretKey } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { HmacSha256 } from '../../gateway/auth/hmac-sha256.ts';
+import { HmacSha256 } from '../../core/hmac-sha256.ts';
 
 test('the first and second test case of RFC 4231 come out right', () => {
   const first = new HmacSha256(createSecretKey(Buffer.alloc(20, 0x0b)));

@@ -1,0 +1,77 @@
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { BudgetGauges, seconds } from './metrics.ts';
+import { RequestTally } from './request-tally.ts';
+import { TalliedHistogram } from './tallied-histogram.ts';
+
+/** Every metric of a node, each declared once; docs/metrics.md lists them for operators. */
+export class NodeMetrics {
+  readonly registry = new Registry();
+  readonly #registers = [this.registry];
+  /** Calls by name and outcome, counted in a map and not in prom-client: a batch may hold hundreds. */
+  readonly #calls = new Map<string, number>();
+
+  readonly requestSeconds = new TalliedHistogram({
+    name: 'holdfast_node_request_duration_seconds',
+    help: 'From the request head to the last byte of the answer, by operation',
+    labelNames: ['operation'] as const,
+    buckets: seconds,
+    registers: this.#registers,
+  });
+  /** What the node counts at every request; the next three show it. */
+  readonly requestTally = new RequestTally(this.requestSeconds);
+  readonly requests: Counter<'operation' | 'status' | 'code'> = new Counter({
+    name: 'holdfast_node_requests_total',
+    help: 'Requests answered, by operation, HTTP status and error (empty when none)',
+    labelNames: ['operation', 'status', 'code'] as const,
+    registers: this.#registers,
+    collect: () => this.requestTally.fillRequests(this.requests),
+  });
+  readonly requestsInFlight: Gauge = new Gauge({
+    name: 'holdfast_node_requests_in_flight',
+    help: 'Requests being served',
+    registers: this.#registers,
+    collect: () => this.requestsInFlight.set(this.requestTally.inFlight),
+  });
+  readonly bodyBytes: Counter<'direction'> = new Counter({
+    name: 'holdfast_node_body_bytes_total',
+    help: 'Bytes of bodies received from (in) and sent to (out) gateways',
+    labelNames: ['direction'] as const,
+    registers: this.#registers,
+    collect: () => this.requestTally.fillBytes(this.bodyBytes),
+  });
+  readonly calls: Counter<'call' | 'outcome'> = new Counter({
+    name: 'holdfast_node_calls_total',
+    help: 'Calls to the directory, by call and outcome (ok or the kind of failure); a batch holds many',
+    labelNames: ['call', 'outcome'] as const,
+    registers: this.#registers,
+    collect: () => {
+      this.calls.reset();
+      for (const [key, count] of this.#calls) {
+        const [call = '', outcome = ''] = key.split(' ');
+        this.calls.inc({ call, outcome }, count);
+      }
+    },
+  });
+  readonly uploads = new Gauge({
+    name: 'holdfast_node_uploads',
+    help: 'Shards that are being sent piece by piece',
+    registers: this.#registers,
+  });
+  readonly uploadsExpired = new Counter({
+    name: 'holdfast_node_uploads_expired_total',
+    help: 'Of these, how many were dropped because their gateway left them',
+    registers: this.#registers,
+  });
+  readonly #budgets = new BudgetGauges(this.registry);
+  readonly budgetBytes = this.#budgets.budgetBytes;
+  readonly budgetWaiting = this.#budgets.budgetWaiting;
+
+  constructor(options: { processMetrics?: boolean } = {}) {
+    if (options.processMetrics) collectDefaultMetrics({ register: this.registry, prefix: 'holdfast_' });
+  }
+
+  countCall(call: string, outcome: string): void {
+    const key = `${call} ${outcome}`;
+    this.#calls.set(key, (this.#calls.get(key) ?? 0) + 1);
+  }
+}
