@@ -91,6 +91,22 @@ const limits = z
       .min(1)
       .default(128 * mebibyte),
     repairOpsPerS: z.int().min(1).default(1_000),
+    /** How much drain and rebalance read and write a second at most. */
+    moveBytesPerS: z
+      .int()
+      .min(1)
+      .default(64 * mebibyte),
+    /** How far a provider may be from what it should hold before shards are moved, 0.1 for 10 %; 0: none are moved for balance. */
+    rebalanceSkew: z.number().min(0).max(10).default(0.1),
+    /** Within how long scrub reads every shard, and how much it reads a second at most, also when it is late. */
+    scrubPeriodMs: z
+      .int()
+      .min(60_000)
+      .default(14 * 24 * 3_600_000),
+    scrubBytesPerS: z
+      .int()
+      .min(1)
+      .default(64 * mebibyte),
     /** How long a call to a provider may take before another is asked in its place. */
     providerTimeoutMs: z.int().min(10).default(15_000),
     /** How long a read waits for a block before it is rebuilt from others as well. */
