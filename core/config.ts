@@ -116,6 +116,8 @@ const limits = z
       .int()
       .min(0)
       .default(15 * 60_000),
+    /** From one try to open a provider that does not open to the next. */
+    providerRetryMs: z.int().min(10).default(5_000),
     /** Memory for long shards on their way to buckets; past it, uploads wait. Each upload takes 5 MiB for each such shard, or twice that. */
     bucketBudgetBytes: z
       .int()
