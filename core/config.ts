@@ -96,21 +96,39 @@ const limits = z
       .min(1)
       .default(128 * mebibyte),
     repairOpsPerS: z.int().min(1).default(1_000),
+    /** How much drain and rebalance read and write a second at most. */
+    moveBytesPerS: z
+      .int()
+      .min(1)
+      .default(64 * mebibyte),
+    /** How far a provider may be from what it should hold before shards are moved, 0.1 for 10 %; 0: none are moved for balance. */
+    rebalanceSkew: z.number().min(0).max(10).default(0.1),
+    /** Within how long scrub reads every shard, and how much it reads a second at most, also when it is late. */
+    scrubPeriodMs: z
+      .int()
+      .min(60_000)
+      .default(14 * 24 * 3_600_000),
+    scrubBytesPerS: z
+      .int()
+      .min(1)
+      .default(64 * mebibyte),
     /** How long a call to a provider may take before another is asked in its place. */
     providerTimeoutMs: z.int().min(10).default(15_000),
-    /** How long a read waits for a block before it is rebuilt from others as well. */
+    /** How long a read waits at the most for a block before it is rebuilt from others as well; it waits less once it is known how fast the provider is. */
     hedgeMs: z.int().min(1).default(300),
     /** How long a provider may be away before its shards are rebuilt elsewhere. */
     lostAfterMs: z
       .int()
       .min(0)
       .default(15 * 60_000),
+    /** From one try to open a provider that does not open to the next. */
+    providerRetryMs: z.int().min(10).default(5_000),
     /** Memory for long shards on their way to buckets; past it, uploads wait. Each upload takes 5 MiB for each such shard, or twice that. */
     bucketBudgetBytes: z
       .int()
       .min(32 * mebibyte)
       .default(96 * mebibyte),
-    /** How long a provider is asked last after it failed. */
+    /** How long a provider is asked last after it failed, and is left alone after it failed often; longer each time, up to six times this. 0: never. */
     suspectMs: z.int().min(0).default(10_000),
     /** How long a client may send nothing in the middle of a body. */
     bodyIdleMs: z.int().min(100).default(30_000),

@@ -18,6 +18,7 @@ export interface EngineLimits {
   /** Memory for small objects that were read lately; 0: each read asks a provider. */
   readonly pieceCacheBytes: number;
   /** How long a block may take before its row is also rebuilt from others. */
+  /** How long a block may take at the most before its row is also rebuilt from others; less once its provider's pace is known. */
   readonly hedgeMs: number;
   /** How long a write waits for a provider under suspicion. */
   readonly suspectWaitMs: number;
@@ -43,6 +44,8 @@ export interface EngineLimits {
   readonly journalIntervalMs: number;
   /** A new snapshot is due after so many batches of the journal. */
   readonly snapshotBatches: number;
+  /** How long a provider may be down before its shards are rebuilt elsewhere. The fleet goes by it; here it is part of the time that a repair takes. */
+  readonly lostAfterMs: number;
   /** How old a stripe must be before compaction looks at it: what is young may fall empty by itself. */
   readonly compactAgeMs: number;
   /** How much compaction reads a second at most. */
@@ -51,6 +54,14 @@ export interface EngineLimits {
   readonly repairBytesPerS: number;
   /** How many calls it makes a second at most. */
   readonly repairOpsPerS: number;
+  /** How much drain and rebalance read and write a second at most; `repairOpsPerS` holds for their calls too. */
+  readonly moveBytesPerS: number;
+  /** How far a provider may be from what it should hold, against what they hold on average, before shards are moved; 0: never are. */
+  readonly rebalanceSkew: number;
+  /** Within how long scrub reads every shard. */
+  readonly scrubPeriodMs: number;
+  /** How much scrub reads a second at most, also when it is late. */
+  readonly scrubBytesPerS: number;
   /** From one search for orphans to the next. */
   readonly orphanIntervalMs: number;
 }
@@ -79,5 +90,10 @@ export const defaultLimits: EngineLimits = {
   compactBytesPerS: 16 * MiB,
   repairBytesPerS: 128 * MiB,
   repairOpsPerS: 1_000,
+  moveBytesPerS: 64 * MiB,
+  rebalanceSkew: 0.1,
+  scrubPeriodMs: 14 * 24 * hourMs,
+  scrubBytesPerS: 64 * MiB,
   orphanIntervalMs: 6 * hourMs,
+  lostAfterMs: 15 * 60_000,
 };

@@ -146,20 +146,38 @@ class StripeRepair {
     };
   }
 
-  /** A lane for as many of the lacking shards as there are places, which come first. */
-  #openLanes(lacking: readonly number[], places: Provider[], placer: Placer): ShardLane[] {
+  /**
+   * A lane for as many of the lacking shards as there are places: those first that can go back to where they were, since what is left there
+   * may be good for all we know, and its place should not go to another.
+   */
+  #openLanes(lacking: readonly number[], places: readonly Provider[], placer: Placer): ShardLane[] {
     const { fleet, limits, noteProviderFailure } = this.#parts;
-    const setting = {
-      placer: { take: () => places.shift() ?? placer.take(), giveBack: placer.giveBack },
-      isSuspect: (provider: Provider) => fleet.isSuspect(provider.id),
-      noteFailure: noteProviderFailure,
-      suspectWaitMs: limits.suspectWaitMs,
-      signal: this.#signal,
-    };
+    const left = new Set(places);
+    const own = new Map<number, Provider>();
+    for (const index of lacking) {
+      const place = places.find(({ id }) => this.#bad.some((each) => each.index === index && each.providerId === id));
+      if (place !== undefined && left.delete(place)) own.set(index, place);
+    }
+    const indexes = [...own.keys(), ...lacking.filter((index) => !own.has(index)).slice(0, left.size)];
     const { id: stripeId, profileName, k, m, blockBytes } = this.#stripe;
-    return lacking
-      .slice(0, places.length)
-      .map((index) => new ShardLane({ stripeId, profileName, k, m, index, blockBytes }, setting));
+    return indexes.map((index) => {
+      const [next] = left;
+      let first = own.get(index) ?? next;
+      if (first !== undefined) left.delete(first);
+      const take = (): Provider | undefined => {
+        const place = first ?? placer.take();
+        first = undefined;
+        return place;
+      };
+      const setting = {
+        placer: { take, giveBack: placer.giveBack },
+        isSuspect: (provider: Provider) => fleet.isSuspect(provider.id),
+        noteFailure: noteProviderFailure,
+        suspectWaitMs: limits.suspectWaitMs,
+        signal: this.#signal,
+      };
+      return new ShardLane({ stripeId, profileName, k, m, index, blockBytes }, setting);
+    });
   }
 
   /** Sends all lacking shards on their way, row by row, and makes them durable. */
