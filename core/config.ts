@@ -63,6 +63,11 @@ const limits = z
       .int()
       .min(4 * mebibyte)
       .default(48 * mebibyte),
+    /** Memory for small objects that were read lately; 0: none. */
+    pieceCacheBytes: z
+      .int()
+      .min(0)
+      .default(16 * mebibyte),
     /** How long a request waits for memory before 503 SlowDown. */
     budgetWaitMs: z.int().min(0).default(30_000),
     /** Objects up to this length share stripes with others that arrive together; 0: each has stripes of its own. */
