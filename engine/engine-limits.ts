@@ -18,9 +18,6 @@ export interface EngineLimits {
   /** Memory for small objects that were read lately; 0: each read asks a provider. */
   readonly pieceCacheBytes: number;
   /** How long a block may take at the most before its row is also rebuilt from others; less once its provider's pace is known. */
-  /** Memory for small objects that were read lately; 0: each read asks a provider. */
-  readonly pieceCacheBytes: number;
-  /** How long a block may take before its row is also rebuilt from others. */
   readonly hedgeMs: number;
   /** How long a write waits for a provider under suspicion. */
   readonly suspectWaitMs: number;
