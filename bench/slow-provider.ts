@@ -13,6 +13,7 @@ import { createMemoryProvider } from '../placement/providers/memory-provider.ts'
 import { withDeadline } from '../placement/providers/with-deadline.ts';
 import { withObservation } from '../placement/providers/with-observation.ts';
 import { Random } from '../test/crash/random.ts';
+import { memberOf } from '../test/harness/member-of.ts';
 import { patternBytes } from '../test/harness/pattern-bytes.ts';
 import { DelayedProvider } from './delayed-provider.ts';
 import { renderTable } from './render-table.ts';
@@ -112,10 +113,9 @@ async function openBench(hedging: Hedging, seed: number): Promise<Bench> {
     const id = `p${index}` as ProviderId;
     return new DelayedProvider(createMemoryProvider({ id }), new Random(seed + index));
   });
-  const members = providers.map((provider) => ({
-    provider: withObservation(withDeadline(provider, { timeoutMs: 15_000 }), { metrics, health: told }),
-    weight: 1,
-  }));
+  const members = providers.map((provider) =>
+    memberOf(withObservation(withDeadline(provider, { timeoutMs: 15_000 }), { metrics, health: told })),
+  );
   const metadata = await openMemoryStore({ clock, log: silentLog });
   const { engine, upkeep } = createEngine({
     metadata,

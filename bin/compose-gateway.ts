@@ -9,6 +9,7 @@ import { Metrics } from '../core/metrics.ts';
 import type { Profile } from '../core/model.ts';
 import type { MasterKey } from '../crypto/master-key.ts';
 import { createEngine } from '../engine/create-engine.ts';
+import type { FleetKeeper } from '../engine/fleet/fleet-keeper.ts';
 import type { Upkeep } from '../engine/upkeep/upkeep.ts';
 import { selfTestCodec } from '../erasure/codec-self-test.ts';
 import { createPackageCodec } from '../erasure/package-codec.ts';
@@ -20,11 +21,12 @@ import { Router } from '../gateway/router.ts';
 import { S3Handler } from '../gateway/s3-handler.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
 import { openSqliteStore } from '../metadata/sqlite/sqlite-store.ts';
+import type { Fleet } from '../placement/fleet.ts';
 import { ProviderProber } from '../placement/provider-prober.ts';
 import { makeFolder } from '../placement/providers/durable-files.ts';
 import type { Provider } from '../placement/providers/provider.ts';
 import { reportHealth } from '../placement/report-health.ts';
-import { closeFleet, configuredProviders, openFleet } from './open-fleet.ts';
+import { configuredProviders, createFleet } from './open-fleet.ts';
 import { rootKeySetting } from './root-account.ts';
 
 export interface GatewayParts {
@@ -66,9 +68,12 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
   await claimStore(metadata, masterKey);
   if (parts.isRootKeyKept) await keepRootKey(metadata, root);
   const { limits } = config;
-  const setting = { providers: configuredProviders(config), limits, metrics, wrapProvider: parts.wrapProvider };
-  const fleet = opened.adopt(await openFleet(setting), closeFleet);
+  const setting = { limits, metrics, log, wrapProvider: parts.wrapProvider };
+  const { fleet, keeper } = createFleet(setting, { metadata, masterKey });
+  opened.defer(() => keeper.close());
+  await openConfigured(keeper, metadata, config);
   log.debug({ providers: fleet.members.length }, 'providers opened');
+  keeper.start();
   const listProviders = (): Provider[] => fleet.members.map(({ provider }) => provider);
   metrics.observeFleet = () => {
     const ids = listProviders().map(({ id }) => id);
@@ -106,7 +111,10 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
   const s3 = opened.adopt(await listen(createHttpServer({ handler, metrics, log }), config.listen), stopListening);
   const state = { isStopping: false };
   const admin = opened.adopt(
-    await listen(createAdminServer({ metrics, isReady: () => !state.isStopping }), config.adminListen),
+    await listen(
+      createAdminServer({ metrics, isReady: () => !state.isStopping && hasWriteQuorum(fleet, profile) }),
+      config.adminListen,
+    ),
     stopListening,
   );
   const owned = opened.move();
@@ -141,6 +149,23 @@ async function claimStore(metadata: MetadataStore, masterKey: MasterKey): Promis
 async function keepRootKey(metadata: MetadataStore, root: AccountWithKeys): Promise<void> {
   const text = JSON.stringify(root.accessKeys[0]);
   if ((await metadata.findSetting(rootKeySetting)) !== text) await metadata.putSetting(rootKeySetting, text);
+}
+
+/** A new store is not begun with fewer providers than a stripe has shards; one that has lost some goes on with what is left. */
+async function openConfigured(keeper: FleetKeeper, metadata: MetadataStore, config: Config): Promise<void> {
+  const seeds = configuredProviders(config);
+  const { k, m } = config.profiles.STANDARD;
+  const isNew = (await metadata.listProviders()).length === 0 && (await metadata.listPlacements()).length === 0;
+  if (isNew && seeds.length < k + m) {
+    throw new ConfigError([`profiles: STANDARD needs ${k}+${m} providers, but there are ${seeds.length}`]);
+  }
+  await keeper.open(seeds, { isDefault: config.providers === undefined });
+}
+
+/** Whether so many providers are well that a write can be acknowledged. */
+function hasWriteQuorum(fleet: Fleet, { k, m }: Profile): boolean {
+  const well = fleet.records.filter(({ id, state }) => state === 'active' && fleet.standingOf(id) === 'up').length;
+  return well >= k + Math.ceil(m / 2);
 }
 
 interface Listener {

@@ -1,46 +1,71 @@
 import { join } from 'node:path';
+import { ByteBudget } from '../core/byte-budget.ts';
 import { systemClock } from '../core/clock.ts';
-import { type Config, defaultProviderCount, defaultReserveBytes, defaultSegmentShardBytes } from '../core/config.ts';
+import { type Config, defaultProviderCount } from '../core/config.ts';
+import type { Log } from '../core/log.ts';
 import type { Metrics } from '../core/metrics.ts';
-import type { ProviderId } from '../core/model.ts';
-import { Fleet, type FleetMember } from '../placement/fleet.ts';
+import type { ProviderRecord } from '../core/model.ts';
+import { type ProviderSettings, providerSchema } from '../core/provider-settings.ts';
+import type { MasterKey } from '../crypto/master-key.ts';
+import { FleetKeeper } from '../engine/fleet/fleet-keeper.ts';
+import type { MetadataStore } from '../metadata/metadata-store.ts';
+import { Fleet, type FleetEntry } from '../placement/fleet.ts';
 import { ProviderHealth } from '../placement/provider-health.ts';
-import { openDirectoryProvider } from '../placement/providers/directory-provider.ts';
 import type { Provider } from '../placement/providers/provider.ts';
-import { withDeadline } from '../placement/providers/with-deadline.ts';
-import { withObservation } from '../placement/providers/with-observation.ts';
-
-export type ProviderConfig = NonNullable<Config['providers']>[number];
+import { openProvider, type ProviderOpeningParts, probeLocation } from './open-provider.ts';
 
 export interface FleetSetting {
-  readonly providers: readonly ProviderConfig[];
-  readonly limits: Pick<Config['limits'], 'providerTimeoutMs' | 'suspectMs'>;
+  readonly limits: Pick<
+    Config['limits'],
+    'providerTimeoutMs' | 'suspectMs' | 'lostAfterMs' | 'bucketBudgetBytes' | 'budgetWaitMs'
+  >;
   readonly metrics: Metrics;
+  readonly log: Log;
   /** Tests put faults between the gateway and its providers here. */
   readonly wrapProvider?: ((provider: Provider) => Provider) | undefined;
-  /** Given by whoever can do without a provider that does not open. */
-  readonly onFailure?: (provider: ProviderConfig, error: unknown) => void;
 }
 
-/** @throws Failure `provider-error` when a provider does not open, unless there is an `onFailure` */
-export async function openFleet(setting: FleetSetting): Promise<Fleet> {
-  const { providers, limits, metrics, wrapProvider, onFailure } = setting;
-  const health = new ProviderHealth({ clock: systemClock, suspectMs: limits.suspectMs });
-  const members: FleetMember[] = [];
-  for (const config of providers) {
-    const { id, weight, ...options } = config;
-    try {
-      const provider = await openDirectoryProvider({ id: id as ProviderId, ...options });
-      // From the inside out: faults (in tests), then the deadline, then what counts and judges the outcome.
-      const faulty = wrapProvider?.(provider) ?? provider;
-      const bounded = withDeadline(faulty, { timeoutMs: limits.providerTimeoutMs });
-      members.push({ provider: withObservation(bounded, { metrics, health }), weight });
-    } catch (error) {
-      if (onFailure === undefined) throw error;
-      onFailure(config, error);
-    }
-  }
-  return new Fleet({ members, health });
+/** A fleet that follows the metadata store, before its keeper has opened it. */
+export function createFleet(
+  setting: FleetSetting,
+  parts: { readonly metadata: MetadataStore; readonly masterKey: MasterKey },
+): { readonly fleet: Fleet; readonly keeper: FleetKeeper } {
+  const opening = prepareOpening(setting);
+  const fleet = emptyFleet(setting, opening.health);
+  const keeper = new FleetKeeper({
+    ...parts,
+    fleet,
+    clock: systemClock,
+    log: setting.log,
+    openProvider: (record, mode) => openProvider(record, mode, opening),
+    probeLocation,
+  });
+  return { fleet, keeper };
+}
+
+/** A fleet of exactly these, for commands that only read. One that does not open is left out, and `onFailure` told. */
+export async function openFleetOf(
+  records: readonly ProviderRecord[],
+  setting: FleetSetting,
+  onFailure: (record: ProviderRecord, error: unknown) => void,
+): Promise<Fleet> {
+  const opening = prepareOpening(setting);
+  const entries = await Promise.all(
+    records.map(async (record): Promise<FleetEntry> => {
+      if (record.state === 'gone') return { record };
+      try {
+        // What was suspended is asked too: there may be nothing else.
+        const readable: ProviderRecord = { ...record, state: record.state === 'draining' ? 'draining' : 'active' };
+        return { record: readable, provider: await openProvider(record, 'return', opening) };
+      } catch (error) {
+        onFailure(record, error);
+        return { record, downSinceMs: systemClock.now() };
+      }
+    }),
+  );
+  const fleet = emptyFleet(setting, opening.health);
+  fleet.apply(entries);
+  return fleet;
 }
 
 export async function closeFleet(fleet: Fleet): Promise<void> {
@@ -48,24 +73,33 @@ export async function closeFleet(fleet: Fleet): Promise<void> {
 }
 
 /** What the configuration names, else directories under the data directory. */
-export function configuredProviders({ providers, dataDir }: Pick<Config, 'providers' | 'dataDir'>): ProviderConfig[] {
+export function configuredProviders({ providers, dataDir }: Pick<Config, 'providers' | 'dataDir'>): ProviderSettings[] {
   return (
     providers ??
     Array.from({ length: defaultProviderCount }, (_, index) => {
       const id = `p${index + 1}`;
-      return directoryConfig(id, join(dataDir, 'providers', id));
+      return directorySettings(id, join(dataDir, 'providers', id));
     })
   );
 }
 
-/** A provider with the settings that are not given. */
-export function directoryConfig(id: string, path: string): ProviderConfig {
+/** A directory with the settings that are not given. */
+export function directorySettings(id: string, path: string): ProviderSettings {
+  return providerSchema.parse({ id, kind: 'directory', path });
+}
+
+function prepareOpening({ limits, metrics, wrapProvider }: FleetSetting): ProviderOpeningParts {
+  const { suspectMs, bucketBudgetBytes, budgetWaitMs } = limits;
   return {
-    id,
-    kind: 'directory',
-    path,
-    weight: 1,
-    reserveBytes: defaultReserveBytes,
-    segmentShardBytes: defaultSegmentShardBytes,
+    limits,
+    metrics,
+    health: new ProviderHealth({ clock: systemClock, suspectMs }),
+    clock: systemClock,
+    bucketBudget: new ByteBudget({ name: 'buckets', capacityBytes: bucketBudgetBytes, waitMs: budgetWaitMs, metrics }),
+    wrapProvider,
   };
+}
+
+function emptyFleet({ limits, metrics, log }: FleetSetting, health: ProviderHealth): Fleet {
+  return new Fleet({ members: [], health, lostAfterMs: limits.lostAfterMs, clock: systemClock, metrics, log });
 }

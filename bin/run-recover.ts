@@ -5,8 +5,11 @@ import { systemClock } from '../core/clock.ts';
 import { ConfigError, parseConfig } from '../core/config.ts';
 import { createLog } from '../core/log.ts';
 import { Metrics } from '../core/metrics.ts';
+import type { ProviderRecord } from '../core/model.ts';
+import type { ProviderSettings } from '../core/provider-settings.ts';
 import type { MasterKey } from '../crypto/master-key.ts';
 import { BlockReader } from '../engine/block-reader.ts';
+import { createRecord, describePlace } from '../engine/fleet/provider-record.ts';
 import { recoverStore } from '../engine/recovery/recover-store.ts';
 import type { RecoveryReport } from '../engine/recovery/recovery-report.ts';
 import { createPackageCodec } from '../erasure/package-codec.ts';
@@ -14,28 +17,32 @@ import type { MetadataStore } from '../metadata/metadata-store.ts';
 import { openSqliteStore } from '../metadata/sqlite/sqlite-store.ts';
 import { readMarkerId } from '../placement/providers/directory-marker.ts';
 import { makeFolder } from '../placement/providers/durable-files.ts';
+import { loadConfig } from './load-config.ts';
 import { findMasterKey, masterKeyPath } from './load-master-key.ts';
-import { closeFleet, directoryConfig, openFleet, type ProviderConfig } from './open-fleet.ts';
+import { closeFleet, directorySettings, openFleetOf } from './open-fleet.ts';
 import { createProgress } from './progress.ts';
 import { rootKeyPath, rootKeySetting, writeRootKey } from './root-account.ts';
 import { writeFileSafely } from './write-file-safely.ts';
 
 interface RecoverArguments {
   readonly masterKey: string;
+  /** Directories, as their markers say. */
   readonly providers: readonly string[];
+  /** A configuration file that names providers. */
+  readonly configPath: string | undefined;
   readonly dataDir: string;
   readonly isFullScan: boolean;
 }
 
 /** `holdfast recover`. Returns the exit code: 0 when all was recovered, 1 when something is missing. */
 export async function runRecover(args: string[]): Promise<number> {
-  const { masterKey: keyArgument, providers: paths, dataDir, isFullScan } = parseArguments(args);
+  const { masterKey: keyArgument, providers: paths, configPath, dataDir, isFullScan } = parseArguments(args);
   const { masterKey, hex } = await findMasterKey(keyArgument);
   const databasePath = join(dataDir, 'metadata.sqlite');
   if (await exists(databasePath)) {
     throw new ConfigError([`${databasePath} is there already: a recovery makes a new one and overwrites nothing`]);
   }
-  const providers = await findProviders(paths);
+  const providers = await findProviders(paths, configPath);
   await makeFolder(dataDir);
   const unfinishedPath = `${databasePath}.recovering`;
   await removeDatabase(unfinishedPath);
@@ -49,7 +56,7 @@ export async function runRecover(args: string[]): Promise<number> {
 
 async function recoverInto(
   path: string,
-  request: { masterKey: MasterKey; providers: readonly ProviderConfig[]; isFullScan: boolean },
+  request: { masterKey: MasterKey; providers: readonly ProviderRecord[]; isFullScan: boolean },
 ): Promise<{ report: RecoveryReport; rootKey: unknown }> {
   const { masterKey, providers, isFullScan } = request;
   const { limits } = parseConfig({});
@@ -60,9 +67,9 @@ async function recoverInto(
     store.close(),
   );
   // A provider that does not open is as good as a missing one, of which there may be m.
-  const onFailure = ({ path: unusable }: ProviderConfig, error: unknown): void =>
-    log.warn({ path: unusable, err: error }, 'provider does not open, and is left out');
-  const fleet = opened.adopt(await openFleet({ providers, limits, metrics, onFailure }), closeFleet);
+  const onFailure = ({ id }: ProviderRecord, error: unknown): void =>
+    log.warn({ provider: id, err: error }, 'provider does not open, and is left out');
+  const fleet = opened.adopt(await openFleetOf(providers, { limits, metrics, log }, onFailure), closeFleet);
   const blocks = new BlockReader({ fleet, metrics, log, cacheBytes: 64 * 2 ** 20, onDamage: () => {} });
   const codec = await createPackageCodec();
   const { hedgeMs } = limits;
@@ -70,8 +77,17 @@ async function recoverInto(
   const parts = { fleet, blocks, codec, metrics, hedgeMs, masterKey, metadata, log };
   const report = await recoverStore(parts, { isFullScan, onProgress: progress.show }, new AbortController().signal);
   progress.end();
+  await keepFleet(metadata, providers);
   const rootKey = await metadata.findSetting(rootKeySetting);
   return { report, rootKey: rootKey === undefined ? undefined : JSON.parse(rootKey) };
+}
+
+/** Where the providers are now is what counts; what else was known of them, the journal has told. */
+async function keepFleet(metadata: MetadataStore, providers: readonly ProviderRecord[]): Promise<void> {
+  const known = new Map((await metadata.listProviders()).map((record) => [record.id, record]));
+  for (const { location, ...found } of providers) {
+    await metadata.putProvider({ ...(known.get(found.id) ?? found), location });
+  }
 }
 
 function parseArguments(args: string[]): RecoverArguments {
@@ -80,35 +96,44 @@ function parseArguments(args: string[]): RecoverArguments {
     options: {
       'master-key': { type: 'string' },
       provider: { type: 'string', multiple: true },
+      config: { type: 'string' },
       'data-dir': { type: 'string' },
       'full-scan': { type: 'boolean' },
     },
   });
-  const { 'master-key': masterKey, provider: providers = [], 'data-dir': dataDir } = values;
+  const { 'master-key': masterKey, provider: providers = [], config: configPath, 'data-dir': dataDir } = values;
   const faults: string[] = [];
   if (masterKey === undefined) faults.push('--master-key: must be given: 64 hex digits, or a file that holds them');
-  if (providers.length === 0) faults.push('--provider: must be given, once for each directory that is left');
+  if (providers.length === 0 && configPath === undefined) {
+    faults.push(
+      '--provider: must be given, once for each directory that is left, or --config: a file that names providers',
+    );
+  }
   if (dataDir === undefined) faults.push('--data-dir: must be given: where the recovered metadata store goes');
   if (masterKey === undefined || dataDir === undefined || faults.length > 0) throw new ConfigError(faults);
-  return { masterKey, providers, dataDir, isFullScan: values['full-scan'] ?? false };
+  return { masterKey, providers, configPath, dataDir, isFullScan: values['full-scan'] ?? false };
 }
 
-/** Which providers these directories are, as their markers say. @throws ConfigError */
-async function findProviders(paths: readonly string[]): Promise<ProviderConfig[]> {
-  const found: ProviderConfig[] = [];
+/** Which providers these directories are, as their markers say, and those that the configuration names. @throws ConfigError */
+async function findProviders(paths: readonly string[], configPath: string | undefined): Promise<ProviderRecord[]> {
+  const configured = configPath === undefined ? [] : ((await loadConfig({}, configPath)).providers ?? []);
+  const found = new Map<string, ProviderSettings>(configured.map((settings) => [settings.id, settings]));
   const faults: string[] = [];
+  if (configPath !== undefined && configured.length === 0) faults.push(`--config ${configPath}: names no providers`);
+  const byPath = new Map<string, string>();
   for (const path of paths) {
     try {
       const id = await readMarkerId(path);
-      const twin = found.find((other) => other.id === id);
-      if (twin) faults.push(`--provider ${path}: is provider ${id}, and so is ${twin.path}`);
-      else found.push(directoryConfig(id, path));
+      const twin = byPath.get(id);
+      if (twin !== undefined) faults.push(`--provider ${path}: is provider ${id}, and so is ${twin}`);
+      byPath.set(id, path);
+      found.set(id, directorySettings(id, resolve(path)));
     } catch (error) {
       faults.push(`--provider ${path}: is no provider's directory: ${(error as Error).message}`);
     }
   }
   if (faults.length > 0) throw new ConfigError(faults);
-  return found;
+  return Array.from(found.values(), (settings) => createRecord(settings, 'active', Date.now()));
 }
 
 async function keepKeys(dataDir: string, masterKeyHex: string, rootKey: unknown): Promise<void> {
@@ -120,7 +145,7 @@ async function keepKeys(dataDir: string, masterKeyHex: string, rootKey: unknown)
 
 function renderReport(
   report: RecoveryReport,
-  made: { dataDir: string; providers: readonly ProviderConfig[]; hasRootKey: boolean },
+  made: { dataDir: string; providers: readonly ProviderRecord[]; hasRootKey: boolean },
 ): string {
   const { imported, manifests, problems } = report;
   const journaledAt = report.journaledAtMs === undefined ? 'never' : new Date(report.journaledAtMs).toISOString();
@@ -136,12 +161,10 @@ function renderReport(
     ...problems.map((problem) => `MISSING: ${problem}`),
     problems.length > 0 ? `not all could be recovered: ${problems.length} things are missing` : 'all was recovered',
     '',
-    `The metadata store is in ${resolve(made.dataDir)}. Start the gateway with HOLDFAST_DATA_DIR=${made.dataDir}, and unless the`,
-    'providers lie where they are by default, with them in its configuration file:',
-    '',
-    JSON.stringify({
-      providers: made.providers.map(({ id, path }) => ({ id, kind: 'directory', path: resolve(path) })),
-    }),
+    `The metadata store is in ${resolve(made.dataDir)}, and these providers with it:`,
+    ...made.providers.map(({ id, location }) => `  ${id}: ${describePlace(location)}`),
+    `Start the gateway with HOLDFAST_DATA_DIR=${made.dataDir}. It goes on with them where they are; holdfast admin provider list shows`,
+    'them, and those that were in the fleet and are not among them: suspend or remove these.',
     '',
   ];
   return `${lines.join('\n')}\n`;

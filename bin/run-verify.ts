@@ -2,17 +2,20 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { systemClock } from '../core/clock.ts';
-import { ConfigError } from '../core/config.ts';
+import { type Config, ConfigError } from '../core/config.ts';
 import { createLog } from '../core/log.ts';
 import { Metrics } from '../core/metrics.ts';
+import type { ProviderRecord } from '../core/model.ts';
 import { createEngine } from '../engine/create-engine.ts';
+import { followDirectory } from '../engine/fleet/follow-directory.ts';
+import { createRecord } from '../engine/fleet/provider-record.ts';
 import { type Endangered, isClean, type Owner, type VerifyReport } from '../engine/recovery/verify-report.ts';
 import { createPackageCodec } from '../erasure/package-codec.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
 import { openSqliteStore } from '../metadata/sqlite/sqlite-store.ts';
 import { loadConfig } from './load-config.ts';
 import { loadMasterKey } from './load-master-key.ts';
-import { closeFleet, configuredProviders, openFleet } from './open-fleet.ts';
+import { closeFleet, configuredProviders, openFleetOf } from './open-fleet.ts';
 import { createProgress } from './progress.ts';
 
 /** `holdfast verify`. Returns the exit code: 0 when all is as it should be, 1 when there are findings. */
@@ -35,12 +38,9 @@ export async function runVerify(args: string[], environment: NodeJS.ProcessEnv):
     store.close(),
   );
   const fleet = opened.adopt(
-    await openFleet({
-      providers: configuredProviders(config),
-      limits,
-      metrics,
-      onFailure: ({ id }, error) => log.warn({ provider: id, err: error }, 'provider does not open'),
-    }),
+    await openFleetOf(await listRecords(metadata, config), { limits, metrics, log }, ({ id }, error) =>
+      log.warn({ provider: id, err: error }, 'provider does not open'),
+    ),
     closeFleet,
   );
   const profiles = [{ name: 'STANDARD', ...config.profiles.STANDARD }];
@@ -53,6 +53,19 @@ export async function runVerify(args: string[], environment: NodeJS.ProcessEnv):
   progress.end();
   process.stdout.write(values.json ? `${JSON.stringify(report, undefined, 2)}\n` : renderReport(report));
   return isClean(report) ? 0 : 1;
+}
+
+/** The fleet as the store knows it; one that was last used before stores knew of fleets lies where the configuration says. */
+async function listRecords(metadata: MetadataStore, config: Config): Promise<ProviderRecord[]> {
+  const records = await metadata.listProviders();
+  const configured = configuredProviders(config).map((settings) => createRecord(settings, 'active', 0));
+  if (records.length === 0) return configured;
+  return Promise.all(
+    records.map((record) => {
+      const named = configured.find(({ id }) => id === record.id);
+      return named === undefined ? record : followDirectory(record, named);
+    }),
+  );
 }
 
 function renderReport(report: VerifyReport): string {

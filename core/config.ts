@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { logLevels } from './log.ts';
+import { type ProviderSettings, providerSchema } from './provider-settings.ts';
 
 /** Every fault of a configuration at once, one line each. The process that meets it exits 2. */
 export class ConfigError extends Error {
@@ -48,23 +49,6 @@ const account = z.strictObject({
 /** 32 bytes in hex. */
 export const masterKeyPattern = /^[0-9a-fA-F]{64}$/;
 
-/** Also for the default providers, which share a disk with the metadata. */
-export const defaultReserveBytes = 256 * mebibyte;
-
-/** Shorter shards are better off in segment files, longer ones in files of their own (docs/segment-format.md). */
-export const defaultSegmentShardBytes = 256 * 1024;
-
-const provider = z.strictObject({
-  id: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be lower-case letters, digits and dashes'),
-  kind: z.literal('directory'),
-  path: z.string().min(1),
-  weight: z.number().positive().default(1),
-  /** Free space of the file system that new shards leave alone, for deletes and for the metadata beside them. */
-  reserveBytes: z.int().min(0).default(defaultReserveBytes),
-  /** Shards shorter than this share segment files; 0: every shard is a file. */
-  segmentShardBytes: z.int().min(0).default(defaultSegmentShardBytes),
-});
-
 const profile = z.strictObject({ k: z.int().min(1).max(32), m: z.int().min(0).max(16) }).default({ k: 4, m: 2 });
 
 const limits = z
@@ -107,10 +91,36 @@ const limits = z
       .min(1)
       .default(128 * mebibyte),
     repairOpsPerS: z.int().min(1).default(1_000),
+    /** How much drain and rebalance read and write a second at most. */
+    moveBytesPerS: z
+      .int()
+      .min(1)
+      .default(64 * mebibyte),
+    /** How far a provider may be from what it should hold before shards are moved, 0.1 for 10 %; 0: none are moved for balance. */
+    rebalanceSkew: z.number().min(0).max(10).default(0.1),
+    /** Within how long scrub reads every shard, and how much it reads a second at most, also when it is late. */
+    scrubPeriodMs: z
+      .int()
+      .min(60_000)
+      .default(14 * 24 * 3_600_000),
+    scrubBytesPerS: z
+      .int()
+      .min(1)
+      .default(64 * mebibyte),
     /** How long a call to a provider may take before another is asked in its place. */
     providerTimeoutMs: z.int().min(10).default(15_000),
     /** How long a read waits for a block before it is rebuilt from others as well. */
     hedgeMs: z.int().min(1).default(300),
+    /** How long a provider may be away before its shards are rebuilt elsewhere. */
+    lostAfterMs: z
+      .int()
+      .min(0)
+      .default(15 * 60_000),
+    /** Memory for long shards on their way to buckets; past it, uploads wait. Each upload takes 5 MiB for each such shard, or twice that. */
+    bucketBudgetBytes: z
+      .int()
+      .min(32 * mebibyte)
+      .default(96 * mebibyte),
     /** How long a provider is asked last after it failed. */
     suspectMs: z.int().min(0).default(10_000),
     /** How long a client may send nothing in the middle of a body. */
@@ -151,8 +161,8 @@ const schema = z.strictObject({
   masterKeyFile: z.string().min(1).optional(),
   root: z.strictObject({ accessKeyId: z.string(), secretAccessKey: z.string() }).optional(),
   accounts: z.array(account).default([]),
-  /** Six directories under the data directory unless given. */
-  providers: z.array(provider).min(1).optional(),
+  /** Those that the metadata store does not know yet are added at the start. Six directories under the data directory unless given. */
+  providers: z.array(providerSchema).min(1).optional(),
   profiles: z.strictObject({ STANDARD: profile }).prefault({}),
   limits,
 });
@@ -162,16 +172,14 @@ function findCrossFaults(input: Record<string, unknown>): string[] {
   const { shape } = schema;
   const providers = shape.providers.safeParse(input.providers).data;
   const accounts = shape.accounts.safeParse(input.accounts).data ?? [];
-  const { k, m } = (shape.profiles.safeParse(input.profiles).data ?? shape.profiles.parse(undefined)).STANDARD;
   const faults: string[] = [];
   if (input.masterKey !== undefined && input.masterKeyFile !== undefined) {
     faults.push('masterKey: must not be given together with masterKeyFile');
   }
-  const count = providers?.length ?? defaultProviderCount;
-  if (count < k + m) faults.push(`profiles: STANDARD needs ${k}+${m} providers, but there are ${count}`);
   return [
     ...faults,
     ...findRepeats(providers?.map(({ id }) => id) ?? [], 'providers: id'),
+    ...findRepeats(providers?.map(describePlace) ?? [], 'providers:'),
     ...findRepeats(
       accounts.map(({ canonicalId }) => canonicalId),
       'accounts: canonicalId',
@@ -181,6 +189,13 @@ function findCrossFaults(input: Record<string, unknown>): string[] {
       'accounts: access key',
     ),
   ];
+}
+
+/** Where a provider keeps its shards: two in one place would be lost together. */
+function describePlace(provider: ProviderSettings): string {
+  if (provider.kind === 'directory') return `the directory ${provider.path}`;
+  if (provider.kind === 'node') return `the node ${provider.endpoint}`;
+  return `the bucket ${[provider.endpoint ?? 'aws', provider.bucket, provider.prefix].join('/')}`;
 }
 
 function findRepeats(names: readonly string[], what: string): string[] {

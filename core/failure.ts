@@ -61,6 +61,8 @@ export interface FailureDetails {
   'provider-unknown': { providerId: string };
   /** What was asked of a provider does not go with its state, or with what it still holds. */
   'provider-in-use': { providerId: string; reason: string };
+  /** A provider cannot be taken into the fleet, or not where it is said to be. */
+  'provider-refused': { providerId: string; reason: string };
   /** A stripe that a metadata write refers to is gone (its last reference was dropped meanwhile). */
   'stripe-missing': { stripeId: string };
 }

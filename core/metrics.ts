@@ -112,6 +112,12 @@ export class Metrics {
     help: 'Blocks that had to be computed from k others',
     registers: this.#registers,
   });
+  readonly spreadViolations = new Counter({
+    name: 'holdfast_placement_spread_violations_total',
+    help: 'Stripes that were given places with more than m shards in one operator, country or zone, since the fleet allowed nothing better, by level',
+    labelNames: ['level'] as const,
+    registers: this.#registers,
+  });
   readonly stripesWritten = new Counter({
     name: 'holdfast_stripes_written_total',
     help: 'Stripes written, by outcome: full (every shard durable), degraded (at least the write quorum) or failed',
@@ -198,6 +204,53 @@ export class Metrics {
   readonly upkeepRateFactor = new Gauge({
     name: 'holdfast_upkeep_rate_factor',
     help: 'The part of its rates at which upkeep works, since clients come first; 1 is all',
+    registers: this.#registers,
+  });
+  readonly shardsMoved = new Counter({
+    name: 'holdfast_shards_moved_total',
+    help: 'Shards that drain and rebalance moved to another provider',
+    registers: this.#registers,
+  });
+  readonly movedBytes = new Counter({
+    name: 'holdfast_moved_bytes_total',
+    help: 'Length of the shards that drain and rebalance moved',
+    registers: this.#registers,
+  });
+  readonly drainLeftBytes = new Gauge({
+    name: 'holdfast_drain_left_bytes',
+    help: 'About how many bytes of live stripes still lie at a provider that is being drained',
+    labelNames: ['provider'] as const,
+    registers: this.#registers,
+  });
+  readonly fleetSkew = new Gauge({
+    name: 'holdfast_fleet_skew_ratio',
+    help: 'How far the provider that is furthest from what it should hold is from it, against what they should hold on average',
+    registers: this.#registers,
+  });
+  readonly stripesAgainstSpread = new Gauge({
+    name: 'holdfast_stripes_against_spread',
+    help: 'Live stripes with more than m shards in one operator, country or zone',
+    registers: this.#registers,
+  });
+  readonly scrubbedShards = new Counter({
+    name: 'holdfast_scrubbed_shards_total',
+    help: 'Shards that scrub read whole, by outcome: good, missing, corrupt, or unreadable (it will be read again later)',
+    labelNames: ['outcome'] as const,
+    registers: this.#registers,
+  });
+  readonly scrubbedBytes = new Counter({
+    name: 'holdfast_scrubbed_bytes_total',
+    help: 'Bytes of shards that scrub read',
+    registers: this.#registers,
+  });
+  readonly scrubRoundPart = new Gauge({
+    name: 'holdfast_scrub_round_ratio',
+    help: 'How much of what is stored the present round of scrub has read, 0 to 1',
+    registers: this.#registers,
+  });
+  readonly scrubOldestSeconds = new Gauge({
+    name: 'holdfast_scrub_oldest_timestamp_seconds',
+    help: 'When the shard was read that scrub has not read for longest, in seconds since 1970; 0 where nothing is stored',
     registers: this.#registers,
   });
   readonly journalBatches = new Counter({

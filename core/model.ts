@@ -86,6 +86,8 @@ export type ProviderLocation =
       readonly endpoint: string;
       readonly keyId: string;
       readonly secret: string;
+      /** Certificates to trust instead of the system's, in PEM. */
+      readonly ca?: string;
     }
   | {
       readonly kind: 'bucket';

@@ -49,6 +49,14 @@ export interface EngineLimits {
   readonly repairBytesPerS: number;
   /** How many calls it makes a second at most. */
   readonly repairOpsPerS: number;
+  /** How much drain and rebalance read and write a second at most; `repairOpsPerS` holds for their calls too. */
+  readonly moveBytesPerS: number;
+  /** How far a provider may be from what it should hold, against what they hold on average, before shards are moved; 0: never are. */
+  readonly rebalanceSkew: number;
+  /** Within how long scrub reads every shard. */
+  readonly scrubPeriodMs: number;
+  /** How much scrub reads a second at most, also when it is late. */
+  readonly scrubBytesPerS: number;
   /** From one search for orphans to the next. */
   readonly orphanIntervalMs: number;
 }
@@ -76,5 +84,9 @@ export const defaultLimits: EngineLimits = {
   compactBytesPerS: 16 * MiB,
   repairBytesPerS: 128 * MiB,
   repairOpsPerS: 1_000,
+  moveBytesPerS: 64 * MiB,
+  rebalanceSkew: 0.1,
+  scrubPeriodMs: 14 * 24 * hourMs,
+  scrubBytesPerS: 64 * MiB,
   orphanIntervalMs: 6 * hourMs,
 };

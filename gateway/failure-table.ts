@@ -89,6 +89,7 @@ const table: Table = {
   'provider-error': internalError,
   'provider-unknown': internalError,
   'provider-in-use': internalError,
+  'provider-refused': internalError,
   'stripe-missing': internalError,
 };
 

@@ -18,7 +18,7 @@ const maxRoundMs = 5_000;
 const maxWidth = 12;
 const budgetShare = 0.25;
 /** How long a provider that did not keep what it acknowledged gets nothing from repair. */
-const liarAgeMs = 600_000;
+const liarAgeMs = 120_000;
 
 export interface RepairPass {
   /** Shards that were rebuilt. */

@@ -4,8 +4,10 @@ import type { EngineParts } from '../engine-parts.ts';
 import { FreedCollector } from './collect-freed.ts';
 import { OrphanCollector } from './collect-orphans.ts';
 import { Compactor } from './compact.ts';
+import { type MoveProgress, ShardMover } from './move/mover.ts';
 import { type AtRiskPage, type AtRiskQuery, type OwnersBelow, RedundancyCounter } from './redundancy-counter.ts';
 import { Repairer } from './repair.ts';
+import { Scrubber, type ScrubProgress } from './scrub/scrub.ts';
 import { TaskRunner } from './task-runner.ts';
 import { Throttle } from './throttle.ts';
 import { readStatus, type UpkeepStatus } from './upkeep-status.ts';
@@ -27,14 +29,8 @@ export interface UpkeepReport {
   readonly bytesCompacted: number;
 }
 
-/** What is not its own. */
-export interface OtherUpkeep {
-  readonly tasks?: readonly UpkeepTask[];
-  readonly oldestUnscrubbedMs?: () => Promise<number | undefined>;
-}
-
 /**
- * The work in the background: repairs stripes that lack shards, collects what nothing refers to, and keeps the gauges
+ * The work in the background: repairs stripes that lack shards, scrubs those that have them, collects what nothing refers to, and keeps the gauges
  * of the store up to date. What cannot be done now is tried again later and later.
  */
 export class Upkeep {
@@ -44,7 +40,8 @@ export class Upkeep {
   readonly #repairer: Repairer;
   readonly #compactor: Compactor;
   readonly #counter: RedundancyCounter;
-  readonly #oldestUnscrubbedMs: () => Promise<number | undefined>;
+  readonly #scrubber: Scrubber;
+  readonly #mover: ShardMover;
   readonly #runner: TaskRunner;
   readonly #compactThrottle: Throttle;
   /** How many stripes stayed in the last pass over freed ones, and how often in a row nothing else happened. */
@@ -53,11 +50,7 @@ export class Upkeep {
   /** Whether repair has just found that nothing can be done. */
   #isRepairStuck = false;
 
-  /**
-   * @param others.tasks further ones, to run beside its own
-   * @param others.oldestUnscrubbedMs what `UpkeepStatus` says of scrub
-   */
-  constructor(parts: EngineParts, others: OtherUpkeep = {}) {
+  constructor(parts: EngineParts) {
     const { upkeepIntervalMs, orphanIntervalMs, compactBytesPerS } = parts.limits;
     this.#parts = parts;
     this.#freed = new FreedCollector(parts);
@@ -65,7 +58,8 @@ export class Upkeep {
     this.#repairer = new Repairer(parts);
     this.#compactor = new Compactor(parts);
     this.#counter = new RedundancyCounter(parts);
-    this.#oldestUnscrubbedMs = others.oldestUnscrubbedMs ?? (async () => undefined);
+    this.#scrubber = new Scrubber(parts);
+    this.#mover = new ShardMover(parts);
     this.#compactThrottle = new Throttle({
       bytesPerS: compactBytesPerS,
       operationsPerS: Number.POSITIVE_INFINITY,
@@ -76,7 +70,7 @@ export class Upkeep {
       firstDelayMs,
       run,
     });
-    const own = [
+    const tasks = [
       task('repair', 0, (signal) => this.#repair(signal)),
       task('collect freed stripes', upkeepIntervalMs, (signal) => this.#collectFreed(signal)),
       task('compact stripes', upkeepIntervalMs, (signal) => this.#compact(signal)),
@@ -85,10 +79,12 @@ export class Upkeep {
       task('watch the fleet', upkeepIntervalMs, () => this.#watchFleet()),
       task('forget completions', completionIntervalMs, () => this.#forgetCompletions()),
       task('count usage', 0, () => this.#countUsage()),
+      task('move shards', upkeepIntervalMs, (signal) => this.#mover.movePage(signal)),
+      task('scrub', upkeepIntervalMs, (signal) => this.#scrubber.scrubPage(signal)),
       task('count owners', 0, (signal) => this.#countOwners(signal)),
     ];
     this.#runner = new TaskRunner({
-      tasks: [...own, ...(others.tasks ?? [])],
+      tasks,
       log: parts.log,
       failureDelayMs: upkeepIntervalMs,
     });
@@ -139,13 +135,31 @@ export class Upkeep {
     return this.#runner.exclusively('count owners', () => this.#counter.countOwners(true, signal));
   }
 
+  /** Reads every shard there is, now and as fast as it can, and records which are gone or wrong. */
+  scrub(signal: AbortSignal): Promise<void> {
+    return this.#runner.exclusively('scrub', () => this.#scrubber.scrubAll(signal));
+  }
+
+  /** Empties what drains and evens out, as far as that can be done now and as fast as it can. Returns how many shards were moved. */
+  moveShards(signal: AbortSignal): Promise<number> {
+    return this.#runner.exclusively('move shards', () => this.#mover.moveAll(signal));
+  }
+
+  readMoveProgress(): Promise<MoveProgress> {
+    return this.#mover.readProgress();
+  }
+
+  readScrubProgress(): Promise<ScrubProgress> {
+    return this.#scrubber.readProgress();
+  }
+
   /** What redundancy there is at this moment. */
   async readStatus(): Promise<UpkeepStatus> {
     return readStatus({
       parts: this.#parts,
       counter: this.#counter,
       repairBytesPerS: this.#repairer.pace.bytesPerS(),
-      oldestUnscrubbedMs: await this.#oldestUnscrubbedMs(),
+      oldestUnscrubbedMs: await this.#scrubber.oldestUnscrubbedMs(),
     });
   }
 

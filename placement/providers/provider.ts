@@ -80,6 +80,9 @@ export interface ShardPage {
   readonly cursor?: string;
 }
 
+/** What a provider that knows no bound says that it can hold in all, such as a bucket: 1 PiB. */
+export const unboundedBytes = 2 ** 50;
+
 export interface Capacity {
   readonly totalBytes: number;
   readonly freeBytes: number;

@@ -44,7 +44,7 @@ test('every fault is named at once', () => {
   );
   for (const expected of [
     /HOLDFAST_ROOT_PASSWORD/,
-    /4\+2 providers, but there are 2/,
+    /directory x is used twice/,
     /id p1 is used twice/,
     /^listen/,
     /^region/,

@@ -10,6 +10,7 @@ import { openSqliteStore } from '../../metadata/sqlite/sqlite-store.ts';
 import { Fleet } from '../../placement/fleet.ts';
 import { ProviderHealth } from '../../placement/provider-health.ts';
 import { openDirectoryProvider } from '../../placement/providers/directory-provider.ts';
+import { memberOf } from '../harness/member-of.ts';
 import { listTemporaryFiles, providerPath } from '../harness/shard-files.ts';
 import { auditStorage } from '../model/storage-audit.ts';
 import { plainBucket, versionedBucket } from './client.ts';
@@ -33,7 +34,7 @@ export async function inspectData(dataDir: string): Promise<{ readonly stripes: 
     const health = new ProviderHealth({ clock, suspectMs: 0 });
     const { upkeep } = createEngine({
       metadata,
-      fleet: new Fleet({ members: providers.map((provider) => ({ provider, weight: 1 })), health }),
+      fleet: new Fleet({ members: providers.map((provider) => memberOf(provider)), health }),
       codec: await createPackageCodec(),
       profiles: [{ name: 'STANDARD', ...crashProfile }],
       clock,

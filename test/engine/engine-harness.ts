@@ -33,6 +33,7 @@ import { withDeadline } from '../../placement/providers/with-deadline.ts';
 import { withObservation } from '../../placement/providers/with-observation.ts';
 import { type CallWork, type ProviderCall, WrappedProvider } from '../../placement/providers/wrapped-provider.ts';
 import { extentsOf } from '../harness/extents-of.ts';
+import { memberOf } from '../harness/member-of.ts';
 
 export const bucketName = 'tests';
 export const ownerId = 'a'.repeat(64);
@@ -84,10 +85,9 @@ export async function createTestEngine(options: TestEngineOptions = {}): Promise
     const memory = createMemoryProvider({ id, ...(capacityBytes && { capacityBytes }) });
     return createFaultyProvider(new RecordingProvider(memory, calls));
   });
-  const members = providers.map((provider) => ({
-    provider: withObservation(withDeadline(provider, { timeoutMs }), { metrics, health }),
-    weight: 1,
-  }));
+  const members = providers.map((provider) =>
+    memberOf(withObservation(withDeadline(provider, { timeoutMs }), { metrics, health })),
+  );
   const fleet = options.createFleet?.({ members, health }) ?? new Fleet({ members, health });
   const metadata = await openMemoryStore({ clock, log: silentLog });
   // Compaction changes what lies where, which is for those tests to ask for that are about it.

@@ -11,7 +11,7 @@ const testFolder = join(import.meta.dirname, '..');
  */
 export const groups = {
   engine: ['engine', 'recovery'],
-  gateway: ['auth', 'faults', 's3', 'wire'],
+  gateway: ['admin', 'auth', 'faults', 's3', 'wire'],
   parts: ['core', 'crypto', 'erasure', 'gateway', 'gateway-unit', 'metadata', 'payload', 'placement'],
 } as const;
 

@@ -113,6 +113,29 @@ function testProviders(make: MakeStore): void {
   );
 
   it(
+    'counts no leftovers of a write that was refused after it had freed a stripe',
+    withStore(make, async (store) => {
+      await createBucket(store);
+      await store.putProvider(providerRecord('mine'));
+      const stripe = stripeAt('mine');
+      await store.putVersion(putRequest('key', { stripes: [stripe], number: 5001 }));
+      // A number that is taken is found out last of all.
+      const taken = putRequest('key', { number: 5002 });
+      await store.putVersion(putRequest('other', { number: 5002 }));
+      const outcomes = await Promise.allSettled([store.putVersion(taken), store.putSetting('colour', 'green')]);
+      assert.deepEqual(
+        outcomes.map(({ status }) => status),
+        ['rejected', 'fulfilled'],
+      );
+      await assert.rejects(store.putVersion(taken));
+      assert.deepEqual(withoutIds(await store.listPlacements()), countPlacements([stripe]));
+      await store.recordShard(stripe.id, placeShard(stripe.id, 0, 'another'));
+      await store.forgetProvider(idOf('mine'));
+      assert.deepEqual(await store.listProviders(), []);
+    }),
+  );
+
+  it(
     'keeps a provider also where its last shard comes in the same moment, and not where it goes',
     withStore(make, async (store) => {
       await createBucket(store);

@@ -1,7 +1,8 @@
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { createBucket, createClock, type MakeStore } from './metadata-fixtures.ts';
-import { anyStep, ModelWalk } from './model-walk.ts';
+import { anyStep } from './model-steps.ts';
+import { ModelWalk } from './model-walk.ts';
 
 const maxSteps = 40;
 

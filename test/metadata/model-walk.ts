@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
-import { Failure, isFailure } from '../../core/failure.ts';
-import type { PlacedShard, ProviderId, Stripe, StripeId, WriteCondition } from '../../core/model.ts';
+import { Failure } from '../../core/failure.ts';
+import type { PlacedShard, ProviderId, StripeId, WriteCondition } from '../../core/model.ts';
 import { type MetadataStore, type NewStripe, systemProfileName } from '../../metadata/metadata-store.ts';
+import { checkPlaces } from './check-places.ts';
 import { countPlacements, withoutIds } from './count-placements.ts';
 import {
   bucketName,
@@ -13,73 +13,11 @@ import {
   ownerId,
   partRequest,
   placeShard,
-  providerRecord,
   putRequest,
   uploadOf,
 } from './metadata-fixtures.ts';
+import type { Step, StepOf } from './model-steps.ts';
 import { commonPrefixOf, isAfter, type ModelQuery, ModelStore, rollUp } from './model-store.ts';
-
-/** Few pieces, so that keys collide, nest, and stand on both sides of what sorts strangely. */
-const pieces = ['a', 'b', '/', '//', '\0', '\ud7ff', '\ue000', '\uffff', '\u{1f600}', '\u{10ffff}'];
-const text = (minLength: number, maxLength: number) =>
-  fc.array(fc.constantFrom(...pieces), { minLength, maxLength }).map((all) => all.join(''));
-const anyKey = fc.oneof(fc.constantFrom('a', 'a/b', '\u{1f600}'), text(1, 4));
-/** A choice among what there is by then, by index modulo its number. */
-const anyPick = fc.nat(1000);
-const anyQuery = fc.record({ prefix: text(0, 2), delimiter: text(0, 1), limit: fc.integer({ min: 1, max: 5 }) });
-const anyCondition = fc.constantFrom<'absent' | 'etag' | 'any' | undefined>(
-  'absent',
-  'etag',
-  'any',
-  undefined,
-  undefined,
-);
-
-/** What a walk may do next. */
-export const anyStep = fc.oneof(
-  {
-    weight: 6,
-    arbitrary: fc.record({
-      verb: fc.constant('put' as const),
-      key: anyKey,
-      fresh: fc.nat(2),
-      shared: fc.array(anyPick, { maxLength: 2 }),
-      condition: anyCondition,
-    }),
-  },
-  { weight: 3, arbitrary: fc.record({ verb: fc.constant('delete' as const), pick: anyPick }) },
-  { weight: 3, arbitrary: fc.record({ verb: fc.constant('delete-version' as const), pick: anyPick }) },
-  { weight: 3, arbitrary: fc.record({ verb: fc.constant('versioning' as const), enable: fc.boolean() }) },
-  { weight: 2, arbitrary: fc.record({ verb: fc.constant('upload' as const), key: anyKey }) },
-  {
-    weight: 4,
-    arbitrary: fc.record({
-      verb: fc.constant('part' as const),
-      pick: anyPick,
-      partNumber: fc.integer({ min: 1, max: 3 }),
-      fresh: fc.nat(2),
-      shared: fc.array(anyPick, { maxLength: 2 }),
-    }),
-  },
-  { weight: 2, arbitrary: fc.record({ verb: fc.constant('complete' as const), pick: anyPick, keep: fc.nat(7) }) },
-  { weight: 1, arbitrary: fc.record({ verb: fc.constant('abort' as const), pick: anyPick }) },
-  { weight: 1, arbitrary: fc.record({ verb: fc.constant('tag' as const), pick: anyPick }) },
-  { weight: 2, arbitrary: fc.record({ verb: fc.constant('move' as const), pick: anyPick }) },
-  { weight: 1, arbitrary: fc.record({ verb: fc.constant('forget' as const), pick: anyPick }) },
-  { weight: 1, arbitrary: fc.record({ verb: fc.constant('repair' as const), pick: anyPick, index: fc.nat(5) }) },
-  { weight: 2, arbitrary: fc.record({ verb: fc.constant('lose' as const), pick: anyPick, index: fc.nat(5) }) },
-  {
-    weight: 3,
-    arbitrary: fc.record({
-      verb: fc.constant('list' as const),
-      query: anyQuery,
-      after: text(0, 4),
-      skip: fc.boolean(),
-    }),
-  },
-);
-export type Step = typeof anyStep extends fc.Arbitrary<infer T> ? T : never;
-type StepOf<Verb> = Extract<Step, { verb: Verb }>;
 
 /** Does each step to a store and to the model, and compares. */
 export class ModelWalk {
@@ -157,7 +95,7 @@ export class ModelWalk {
       assert.deepEqual([storedBytes, bytes], [stored(stripe.id), liveBytes.get(stripe.id)]);
     }
     for (const id of this.everStripes.keys()) await this.#checkReferences(id as StripeId);
-    await this.#checkPlaces([...liveBytes.keys()]);
+    await checkPlaces(this.#store, this.#stripes, [...liveBytes.keys()]);
     const listed = await this.#store.listDegradedStripes(1000);
     assert.deepEqual(listed.map(({ id }) => id as string).sort(), degraded.sort());
     for (const expected of model.versions) {
@@ -328,42 +266,6 @@ export class ModelWalk {
     this.#stripes.set(stripe.id, { ...stripe, shards: sort(shards), ...lost });
   }
 
-  /** Every live stripe is found once in the pages of all, and once in those of its placement; and no provider of any can be forgotten. */
-  async #checkPlaces(live: readonly string[]): Promise<void> {
-    const strip = ({ shardCount: _, storedBytes: __, ...stripe }: NewStripe): Stripe => stripe;
-    const expected = live.toSorted().map((id) => strip(this.#stripes.get(id)!));
-    const page = (after: StripeId | undefined) => this.#store.listStripes(after, 2);
-    assert.deepEqual(await readPages(page), expected);
-    const placed: Stripe[] = [];
-    for (const { id, stripes, ...placement } of await this.#store.listPlacements()) {
-      const found = await readPages((after) => this.#store.listPlacedStripes(id, after, 2));
-      assert.equal(found.length, stripes);
-      for (const { shards } of found) {
-        assert.deepEqual(shards.map(({ providerId }) => providerId).sort(), placement.providers);
-      }
-      placed.push(...found);
-    }
-    assert.deepEqual(
-      placed.sort((a, b) => (a.id < b.id ? -1 : 1)),
-      expected,
-    );
-    const all = [...this.#stripes.values()];
-    const holders = new Set(all.flatMap(({ shards, lostShards = [] }) => [...shards, ...lostShards]).map(holderOf));
-    for (const id of ['p0', 'p5', 'repaired-0', 'repaired-1', 'repaired-2'] as ProviderId[]) {
-      await this.#store.putProvider(providerRecord(id));
-      const forgetting = this.#store.forgetProvider(id);
-      if (holders.has(id)) await assert.rejects(forgetting, (error) => isFailure(error, 'provider-in-use'));
-      else await forgetting;
-    }
-    const cids = all.flatMap(({ shards, lostShards = [] }) => [...shards, ...lostShards]).map(({ cid }) => cid);
-    for (const holder of ['p5', 'repaired-1', 'nobody'] as ProviderId[]) {
-      const there = all.flatMap(({ shards, lostShards = [] }) =>
-        [...shards, ...lostShards].filter(({ providerId }) => providerId === holder),
-      );
-      assert.deepEqual(await this.#store.knownShards(cids, holder), new Set(there.map(({ cid }) => cid)));
-    }
-  }
-
   /** Who refers to a stripe, by what the store says and by what the model does. */
   async #checkReferences(id: StripeId): Promise<void> {
     const references = await this.#store.listReferences(id);
@@ -456,17 +358,6 @@ export class ModelWalk {
   #extents(ids: readonly string[]) {
     return ids.map((id) => ({ stripeId: id as StripeId, offset: this.#offsets.get(id) ?? 0, length: 4096 }));
   }
-}
-
-/** All that the pages of a listing have, each beginning after the last of the one before. */
-async function readPages(read: (after: StripeId | undefined) => Promise<Stripe[]>): Promise<Stripe[]> {
-  const all: Stripe[] = [];
-  for (let page = await read(undefined); page.length > 0; page = await read(page.at(-1)!.id)) all.push(...page);
-  return all;
-}
-
-function holderOf({ providerId }: PlacedShard): ProviderId {
-  return providerId;
 }
 
 function choose<T>(items: readonly T[], pick: number): T | undefined {

@@ -21,7 +21,8 @@ import {
   spansOf,
   uploadOf,
 } from './metadata-fixtures.ts';
-import { anyStep, ModelWalk, type Step } from './model-walk.ts';
+import { anyStep, type Step } from './model-steps.ts';
+import { ModelWalk } from './model-walk.ts';
 import { type Asked, readWhole } from './read-whole.ts';
 
 const bucketNames = ['bucket', 'second', 'third'];

@@ -24,7 +24,8 @@ import {
   putRequest,
   uploadOf,
 } from './metadata-fixtures.ts';
-import { anyStep, ModelWalk } from './model-walk.ts';
+import { anyStep } from './model-steps.ts';
+import { ModelWalk } from './model-walk.ts';
 
 let folder: string;
 let path: string;

@@ -17,6 +17,7 @@ import { openDirectoryProvider } from '../../placement/providers/directory-provi
 import { createMemoryProvider } from '../../placement/providers/memory-provider.ts';
 import type { Provider } from '../../placement/providers/provider.ts';
 import { withObservation } from '../../placement/providers/with-observation.ts';
+import { memberOf } from '../harness/member-of.ts';
 import { memoryFolder } from './memory-folder.ts';
 import { Gate, Place } from './place.ts';
 
@@ -131,10 +132,7 @@ export class World {
     this.#gate = new Gate();
     const metrics = new Metrics();
     const health = new ProviderHealth({ clock, suspectMs: 10_000 });
-    const members = this.places.map((place) => ({
-      provider: withObservation(this.#gate.wrap(place), { metrics, health }),
-      weight: 1,
-    }));
+    const members = this.places.map((place) => memberOf(withObservation(this.#gate.wrap(place), { metrics, health })));
     this.#metadata = await openSqliteStore({ path: join(this.#folder, 'metadata.sqlite'), clock, log: silentLog });
     const { engine, upkeep } = createEngine({
       metadata: this.#gate.wrapStore(this.#metadata),

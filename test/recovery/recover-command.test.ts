@@ -69,10 +69,11 @@ describe('holdfast recover', () => {
 
   it('leaves a store that verify finds whole, but for the providers that were lost', async () => {
     const data = join(folder.path, 'verified');
-    const args = ['--master-key', masterKeyPath, ...providerArguments(ids), '--data-dir', data];
-    assert.equal((await recover(args).ending).status, 0);
-    await mkdir(join(data, 'providers'));
+    await mkdir(join(data, 'providers'), { recursive: true });
     for (const id of ids) await cp(provider(id), join(data, 'providers', id), { recursive: true });
+    const copies = ids.flatMap((id) => ['--provider', join(data, 'providers', id)]);
+    const args = ['--master-key', masterKeyPath, ...copies, '--data-dir', data];
+    assert.equal((await recover(args).ending).status, 0);
     const verify = (): HoldfastProcess => folder.start({ HOLDFAST_DATA_DIR: data }, ['verify', '--deep', '--json']);
     const whole = await verify().ending;
     assert.equal(whole.status, 0, whole.stdout + whole.stderr);
@@ -82,7 +83,7 @@ describe('holdfast recover', () => {
     const lacking = await verify().ending;
     assert.equal(lacking.status, 1, lacking.stdout + lacking.stderr);
     const report = JSON.parse(lacking.stdout) as { findings: object; atRiskCount: number; lostCount: number };
-    assert.ok('shard-missing' in report.findings && report.atRiskCount > 0);
+    assert.ok('provider-missing' in report.findings && report.atRiskCount > 0);
     assert.equal(report.lostCount, 0);
   });
 

@@ -23,6 +23,7 @@ import { createMemoryProvider } from '../../placement/providers/memory-provider.
 import type { Provider } from '../../placement/providers/provider.ts';
 import { withObservation } from '../../placement/providers/with-observation.ts';
 import { type CallWork, type ProviderCall, WrappedProvider } from '../../placement/providers/wrapped-provider.ts';
+import { memberOf } from '../harness/member-of.ts';
 
 export const ownerId = 'a'.repeat(64);
 export const profile: Profile = { name: 'STANDARD', k: 4, m: 2 };
@@ -123,10 +124,7 @@ export class RecoveryWorld {
 
   #fleet(providers: readonly Provider[], metrics: Metrics): Fleet {
     const health = new ProviderHealth({ clock: this.clock, suspectMs: 1_000 });
-    const members = providers.map((provider) => ({
-      provider: withObservation(provider, { metrics, health }),
-      weight: 1,
-    }));
+    const members = providers.map((provider) => memberOf(withObservation(provider, { metrics, health })));
     return new Fleet({ members, health });
   }
 }

@@ -146,7 +146,7 @@ describe('a gateway that cannot start', () => {
     const config = {
       accounts: [{ accountId: '12' }],
       limits: { hedgeMs: 'soon' },
-      profiles: { STANDARD: { k: 9, m: 9 } },
+      profiles: { STANDARD: { k: 0, m: 9 } },
       colour: 1,
     };
     await writeFile(configPath, JSON.stringify(config));
@@ -158,9 +158,17 @@ describe('a gateway that cannot start', () => {
     }).ending;
     assert.equal(status, 2);
     assert.equal(stdout, '');
-    for (const fault of ['listen', 'region', 'accountId', 'hedgeMs', 'STANDARD', 'colour', 'HOLDFAST_ROOT_PASSWORD'])
+    for (const fault of ['listen', 'region', 'accountId', 'hedgeMs', 'STANDARD.k', 'colour', 'HOLDFAST_ROOT_PASSWORD'])
       assert.ok(stderr.includes(fault), `${fault} in:\n${stderr}`);
     assert.doesNotMatch(stderr, /^\s+at /m);
+  });
+
+  it('exits 2 where a new store would have fewer providers than a stripe has shards', async () => {
+    const configPath = join(folder.path, 'wide.json');
+    await writeFile(configPath, JSON.stringify({ profiles: { STANDARD: { k: 9, m: 9 } } }));
+    const { status, stderr } = await folder.start({ HOLDFAST_CONFIG: configPath }).ending;
+    assert.equal(status, 2);
+    assert.match(stderr, /STANDARD needs 9\+9 providers, but there are 6/);
   });
 
   for (const [what, text] of [

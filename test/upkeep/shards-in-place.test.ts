@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { afterEach, describe, it } from 'node:test';
 import type { ProviderId, Stripe } from '../../core/model.ts';
 import { storedShardCount } from '../../erasure/geometry.ts';
-import { get, put } from '../engine/engine-harness.ts';
+import { get, never, put } from '../engine/engine-harness.ts';
 import { patternBytes } from '../harness/pattern-bytes.ts';
 import { assertStatusIsTrue, createWorld, listStripes, providerOf, type UpkeepWorld } from './upkeep-world.ts';
 
@@ -64,6 +64,28 @@ describe('repair, where providers are few', () => {
   });
 });
 
+describe('rebalance', () => {
+  it('never moves a shard to where another of the stripe may be right again', async () => {
+    const world = await createWorld({ providerCount: 6, limits: { rebalanceSkew: 0.05 } });
+    for (let at = 0; at < 8; at++) await put(world, `key ${at}`, patternBytes(600 * KiB, `key ${at}`));
+    const stripes = await listStripes(world);
+    const liar = providerOf(world, 'p1' as ProviderId);
+    liar.faults.always('readShard', 'flip');
+    for (const stripe of stripes) {
+      for (const shard of stripe.shards) if (shard.providerId === liar.id) world.upkeep.noteDamage(stripe, shard);
+    }
+    await world.upkeep.runOnce();
+    liar.faults.clear();
+    await world.upkeep.moveShards(never);
+    const before = new Map(stripes.map((stripe) => [stripe.id, holdersOf(stripe)]));
+    for (const stripe of await listStripes(world)) {
+      const expected = before.get(stripe.id)!.filter((holder) => !holder.endsWith(liar.id));
+      assert.deepEqual(holdersOf(stripe), expected);
+    }
+    await world.close();
+  });
+});
+
 describe('a read under way while shards move', () => {
   it('finds out where they lie now', async () => {
     const world = await createWorld({ providerCount: 12, limits: { orphanAgeMs: 0 } });
@@ -71,7 +93,7 @@ describe('a read under way while shards move', () => {
     await put(world, 'key', bytes);
     const [stripe] = (await listStripes(world)) as [Stripe];
     const object = await world.engine.objects.open({ bucket: 'tests', key: 'key' });
-    const body = object.read(new AbortController().signal)[Symbol.asyncIterator]();
+    const body = object.read(never)[Symbol.asyncIterator]();
     const first = await body.next();
     for (const pair of [stripe.shards.slice(0, 2), stripe.shards.slice(2, 4)]) {
       for (const { providerId } of pair) world.setStanding(providerId, 'lost');

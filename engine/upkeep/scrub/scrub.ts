@@ -1,0 +1,250 @@
+import { isFailure } from '../../../core/failure.ts';
+import { forEachBounded } from '../../../core/for-each-bounded.ts';
+import type { PlacedShard, ProviderId, Stripe, StripeId } from '../../../core/model.ts';
+import { shardBytes } from '../../../erasure/shard-format.ts';
+import type { EngineParts } from '../../engine-parts.ts';
+import { checkCost, checkShard } from '../check-shard.ts';
+import { Throttle } from '../throttle.ts';
+import { type Backlog, ScrubState } from './scrub-state.ts';
+
+/** Stripes between two notes of how far it has come. */
+const pageStripes = 64;
+/** Stripes that are read at once. */
+const width = 4;
+/** A round is planned to take this part of the period, which leaves time for what holds it up. */
+const plannedPart = 0.8;
+/** A round that was quick, since there is little, rests until so much of the period is over. */
+const restPart = 1 - plannedPart;
+/** What is left of a round that is late is read at least so fast: in this part of the period. */
+const hurryPart = 0.05;
+const maxRestMs = 3_600_000;
+
+/** What of the engine scrub works with. */
+export type ScrubParts = Pick<
+  EngineParts,
+  'metadata' | 'fleet' | 'clock' | 'limits' | 'metrics' | 'log' | 'pins' | 'clientLoad' | 'kickRepair'
+>;
+
+/** What scrub found of a shard. */
+export type ScrubOutcome = 'good' | 'missing' | 'corrupt' | 'unreadable';
+
+export interface ScrubProgress {
+  readonly roundStartedAtMs: number;
+  /** How much of what is stored the round has read: 0 to 1. */
+  readonly roundPart: number;
+  /** When the shard was read that was not read for longest; absent where nothing is stored. */
+  readonly oldestUnscrubbedMs?: number;
+  /** Providers whose shards are still to be read since they could not be when the round came by. */
+  readonly behind: readonly ProviderId[];
+  /** Shards by what was found, since this process started. */
+  readonly shards: Readonly<Record<ScrubOutcome, number>>;
+}
+
+/**
+ * Reads every shard whole within `scrubPeriodMs`, in order of stripes, as evenly as can be, and records what is gone or wrong as lost, so
+ * that repair replaces it. Shards of a provider that does not answer are read when it is back. (Shards that no stripe has are found
+ * and deleted by the search for orphans.)
+ */
+export class Scrubber {
+  readonly #parts: ScrubParts;
+  readonly #state: ScrubState;
+  readonly #throttle: Throttle;
+  readonly #shards: Record<ScrubOutcome, number> = { good: 0, missing: 0, corrupt: 0, unreadable: 0 };
+  /** What the last page came to. */
+  #pageBytes = 0;
+
+  constructor(parts: ScrubParts) {
+    this.#parts = parts;
+    this.#state = new ScrubState(parts.metadata);
+    this.#throttle = new Throttle({
+      bytesPerS: parts.limits.scrubBytesPerS,
+      operationsPerS: Number.POSITIVE_INFINITY,
+      load: parts.clientLoad,
+    });
+  }
+
+  /** Reads the next stripes of the round. Returns in how many milliseconds it is time for more. */
+  async scrubPage(signal: AbortSignal): Promise<number> {
+    const { clock, limits, metadata, metrics } = this.#parts;
+    await this.#state.load(clock.now());
+    await this.#catchUp(true, signal);
+    const isRoundOver = await this.#readPage(true, signal);
+    const { storedBytes } = await metadata.countUsage();
+    metrics.scrubRoundPart.set(this.#roundPart(storedBytes));
+    metrics.scrubOldestSeconds.set(((await this.oldestUnscrubbedMs()) ?? 0) / 1000);
+    if (!isRoundOver) return this.#restMs(storedBytes);
+    const overMs = clock.now() - this.#state.startedAtMs;
+    const restMs = Math.max(limits.scrubPeriodMs * restPart - overMs, 0);
+    if (restMs > maxRestMs) return maxRestMs;
+    this.#state.beginRound(clock.now());
+    await this.#state.save();
+    return restMs;
+  }
+
+  /** Reads everything there is, now and as fast as it can. */
+  async scrubAll(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#parts;
+    await this.#state.load(clock.now());
+    this.#state.beginRound(clock.now());
+    while (!(await this.#readPage(false, signal)));
+    await this.#catchUp(false, signal);
+  }
+
+  async oldestUnscrubbedMs(): Promise<number | undefined> {
+    const { metadata, clock } = this.#parts;
+    await this.#state.load(clock.now());
+    const [next] = await metadata.listStripes(this.#state.cursor, 1);
+    return this.#state.oldestMs(next?.id);
+  }
+
+  async readProgress(): Promise<ScrubProgress> {
+    const oldestUnscrubbedMs = await this.oldestUnscrubbedMs();
+    const { storedBytes } = await this.#parts.metadata.countUsage();
+    return {
+      roundStartedAtMs: this.#state.startedAtMs,
+      roundPart: this.#roundPart(storedBytes),
+      ...(oldestUnscrubbedMs !== undefined && { oldestUnscrubbedMs }),
+      behind: [...this.#state.backlogs.keys()],
+      shards: { ...this.#shards },
+    };
+  }
+
+  #roundPart(storedBytes: number): number {
+    return storedBytes === 0 ? 1 : Math.min(this.#state.doneBytes / storedBytes, 1);
+  }
+
+  /** So that what is left is read evenly in the time that is left. */
+  #restMs(storedBytes: number): number {
+    const { clock, limits } = this.#parts;
+    const { startedAtMs, doneBytes } = this.#state;
+    const leftMs = startedAtMs + limits.scrubPeriodMs * plannedPart - clock.now();
+    const leftBytes = Math.max(storedBytes - doneBytes, 1);
+    const pages = Math.max(leftBytes / Math.max(this.#pageBytes, 1), 1);
+    return Math.min(Math.max(leftMs, limits.scrubPeriodMs * hurryPart) / pages, maxRestMs);
+  }
+
+  /** Returns whether that was the end of the round. */
+  async #readPage(isThrottled: boolean, signal: AbortSignal): Promise<boolean> {
+    const { metadata, clock } = this.#parts;
+    const stripes = await metadata.listStripes(this.#state.cursor, pageStripes);
+    const last = stripes.at(-1);
+    if (last === undefined) return true;
+    let bytes = 0;
+    await forEachBounded(stripes, width, async (stripe) => {
+      const stripeBytes = await this.#readStripe(stripe, stripe.shards, isThrottled, signal);
+      bytes += stripeBytes;
+    });
+    this.#pageBytes = bytes;
+    this.#state.advance(last.id, bytes, clock.now());
+    await this.#state.save();
+    return stripes.length < pageStripes;
+  }
+
+  /** Reads what could not be read before, at providers that are back: a page of each, or all. */
+  async #catchUp(isThrottled: boolean, signal: AbortSignal): Promise<void> {
+    const { fleet } = this.#parts;
+    for (const providerId of [...this.#state.backlogs.keys()]) {
+      const standing = fleet.standingOf(providerId);
+      // What is lost is rebuilt elsewhere.
+      if (standing === 'down') continue;
+      let backlog = this.#state.takeBacklog(providerId);
+      if (standing === 'lost' || backlog === undefined) continue;
+      try {
+        do backlog = await this.#catchUpPage(providerId, backlog, isThrottled, signal);
+        while (backlog !== undefined && !isThrottled);
+      } finally {
+        if (backlog !== undefined) this.#state.restore(providerId, backlog);
+      }
+      await this.#state.save();
+    }
+  }
+
+  /** Returns what is left of it. What could not be read again is put off once more. */
+  async #catchUpPage(
+    providerId: ProviderId,
+    backlog: Backlog,
+    isThrottled: boolean,
+    signal: AbortSignal,
+  ): Promise<Backlog | undefined> {
+    const { metadata } = this.#parts;
+    const first = await metadata.findStripes([backlog.fromId]);
+    const others = await metadata.listStripes(backlog.fromId, pageStripes);
+    const stripes = [...first.values(), ...others].filter(({ id }) => id <= backlog.toId);
+    await forEachBounded(stripes, width, async (stripe) => {
+      const shards = stripe.shards.filter((shard) => shard.providerId === providerId);
+      await this.#readStripe(stripe, shards, isThrottled, signal);
+    });
+    const last = others.at(-1);
+    const isMore = others.length === pageStripes && last !== undefined && last.id < backlog.toId;
+    return isMore ? { ...backlog, fromId: last.id } : undefined;
+  }
+
+  /** Returns how many bytes the shards take, whether or not they could be read. */
+  async #readStripe(
+    stripe: Stripe,
+    shards: readonly PlacedShard[],
+    isThrottled: boolean,
+    signal: AbortSignal,
+  ): Promise<number> {
+    const { pins, fleet } = this.#parts;
+    // Nobody collects what is being read.
+    pins.pin([stripe.id]);
+    try {
+      for (const shard of shards) {
+        signal.throwIfAborted();
+        const standing = fleet.standingOf(shard.providerId);
+        // What is lost is for repair.
+        if (standing === 'up') await this.#readShard(stripe, shard, isThrottled, signal);
+        else if (standing === 'down') this.#state.postpone(shard.providerId, stripe.id);
+      }
+    } finally {
+      pins.unpin([stripe.id]);
+    }
+    return shards.reduce((sum, { index }) => sum + shardBytes(stripe, index), 0);
+  }
+
+  async #readShard(stripe: Stripe, shard: PlacedShard, isThrottled: boolean, signal: AbortSignal): Promise<void> {
+    const { metrics, fleet } = this.#parts;
+    const provider = fleet.find(shard.providerId);
+    if (provider === undefined) return;
+    const cost = checkCost(stripe, shard.index);
+    if (isThrottled) await this.#throttle.take(cost, signal);
+    const outcome = await this.#check(stripe, shard, signal);
+    this.#shards[outcome] += 1;
+    metrics.scrubbedShards.inc({ outcome });
+    metrics.scrubbedBytes.inc(cost.bytes);
+    if (outcome === 'unreadable') this.#state.postpone(shard.providerId, stripe.id);
+    else if (outcome !== 'good') await this.#lose(stripe.id, shard, outcome);
+  }
+
+  async #check(stripe: Stripe, shard: PlacedShard, signal: AbortSignal): Promise<ScrubOutcome> {
+    const provider = this.#parts.fleet.find(shard.providerId);
+    if (provider === undefined) return 'unreadable';
+    try {
+      await checkShard(provider, stripe, shard, signal);
+      return 'good';
+    } catch (error) {
+      signal.throwIfAborted();
+      if (isFailure(error, 'shard-missing')) return 'missing';
+      if (isFailure(error, 'shard-corrupt')) return 'corrupt';
+      this.#parts.log.debug({ provider: shard.providerId, cid: shard.cid, err: error }, 'shard cannot be scrubbed now');
+      return 'unreadable';
+    }
+  }
+
+  async #lose(id: StripeId, shard: PlacedShard, outcome: ScrubOutcome): Promise<void> {
+    const { metadata, log, kickRepair } = this.#parts;
+    const stripe = (await metadata.findStripes([id])).get(id);
+    const isThere = stripe?.shards.some(
+      ({ index, providerId, cid }) => index === shard.index && providerId === shard.providerId && cid === shard.cid,
+    );
+    // It was moved, or the stripe is gone, while it was read.
+    if (!isThere) return;
+    log.warn(
+      { stripe: id, shard: shard.index, provider: shard.providerId, cid: shard.cid, outcome },
+      'scrub found damage',
+    );
+    await metadata.loseShard(id, shard);
+    kickRepair();
+  }
+}

@@ -1,0 +1,220 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { PlacedShard, Stripe } from '../../core/model.ts';
+import { defaultLimits } from '../../engine/engine-limits.ts';
+import { StripePins } from '../../engine/stripe-pins.ts';
+import { ClientLoad } from '../../engine/upkeep/client-load.ts';
+import { Scrubber } from '../../engine/upkeep/scrub/scrub.ts';
+import { shardBytes } from '../../erasure/shard-format.ts';
+import type { FaultyProvider } from '../../placement/providers/faulty-provider.ts';
+import { patternBytes } from '../harness/pattern-bytes.ts';
+import {
+  countShards,
+  createTestEngine,
+  get,
+  never,
+  put,
+  readMetric,
+  stripesOf,
+  type TestEngine,
+  verifyShards,
+} from './engine-harness.ts';
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const dayMs = 86_400_000;
+
+function holderOf(test: TestEngine, { providerId }: PlacedShard): FaultyProvider {
+  return test.providers.find(({ id }) => id === providerId)!;
+}
+
+async function replaceBytes(holder: FaultyProvider, { cid }: PlacedShard, change: (shard: Uint8Array) => Uint8Array) {
+  const { bytes } = await holder.statShard(cid);
+  const shard = await holder.readShard(cid, 0, bytes);
+  await holder.deleteShard(cid);
+  await holder.putShard(cid, [change(shard)]);
+}
+
+function flipAt(place: (shard: Uint8Array) => number): (shard: Uint8Array) => Uint8Array {
+  return (shard) => {
+    shard[place(shard)]! ^= 8;
+    return shard;
+  };
+}
+
+function createScrubber({ parts }: TestEngine): Scrubber {
+  const limits = { ...defaultLimits, ...parts.limits };
+  return new Scrubber({
+    ...parts,
+    limits,
+    pins: new StripePins(),
+    clientLoad: new ClientLoad(),
+    kickRepair: () => {},
+  });
+}
+
+/** Every kind of damage, and what scrub is to call it. */
+const damages: Record<
+  string,
+  { outcome: string; plant: (test: TestEngine, stripe: Stripe, shard: PlacedShard) => Promise<void> }
+> = {
+  'a bit of its header': {
+    outcome: 'corrupt',
+    plant: (test, _, shard) =>
+      replaceBytes(
+        holderOf(test, shard),
+        shard,
+        flipAt(() => 20),
+      ),
+  },
+  'a bit of its first block': {
+    outcome: 'corrupt',
+    plant: (test, _, shard) =>
+      replaceBytes(
+        holderOf(test, shard),
+        shard,
+        flipAt(() => 64),
+      ),
+  },
+  'the last bit of its last block': {
+    outcome: 'corrupt',
+    plant: (test, _, shard) =>
+      replaceBytes(
+        holderOf(test, shard),
+        shard,
+        flipAt((bytes) => bytes.length - 64 - 32 - 1),
+      ),
+  },
+  'a bit of its footer': {
+    outcome: 'corrupt',
+    plant: (test, _, shard) =>
+      replaceBytes(
+        holderOf(test, shard),
+        shard,
+        flipAt((bytes) => bytes.length - 1),
+      ),
+  },
+  'its end': {
+    outcome: 'corrupt',
+    plant: (test, _, shard) =>
+      replaceBytes(holderOf(test, shard), shard, (bytes) => bytes.subarray(0, bytes.length - 1)),
+  },
+  'its content, which is that of another shard': {
+    outcome: 'corrupt',
+    plant: async (test, stripe, shard) => {
+      const other = stripe.shards.find(({ index }) => index !== shard.index)!;
+      const bytes = await holderOf(test, other).readShard(other.cid, 0, shardBytes(stripe, other.index));
+      await replaceBytes(holderOf(test, shard), shard, () => bytes);
+    },
+  },
+  'all of it': {
+    outcome: 'missing',
+    plant: (test, _, shard) => holderOf(test, shard).deleteShard(shard.cid),
+  },
+};
+
+describe('scrub', () => {
+  for (const [what, { outcome, plant }] of Object.entries(damages)) {
+    for (const sizeBytes of [3000, 5 * MiB]) {
+      it(`finds that a shard lost ${what}, of ${sizeBytes} bytes`, async () => {
+        const test = await createTestEngine();
+        const bytes = patternBytes(sizeBytes);
+        await put(test, 'key', bytes);
+        await put(test, 'other', patternBytes(2 * MiB, 'other'));
+        const stripe = (await stripesOf(test, 'key'))[0]!;
+        // The first data shard and the last parity shard.
+        for (const shard of [stripe.shards[0]!, stripe.shards.at(-1)!]) await plant(test, stripe, shard);
+        await test.upkeep.scrub(never);
+        assert.equal(await readMetric(test.metrics.scrubbedShards, { outcome }), 2);
+        const damaged = (await stripesOf(test, 'key'))[0]!;
+        assert.deepEqual(damaged.lostShards, [stripe.shards[0], stripe.shards.at(-1)]);
+        assert.equal((await test.upkeep.runOnce()).shardsRepaired, 2);
+        await verifyShards(test, 'key');
+        assert.ok((await get(test, 'key')).equals(bytes));
+        await test.upkeep.scrub(never);
+        assert.equal(await readMetric(test.metrics.scrubbedShards, { outcome }), 2, 'and nothing more');
+        await test.close();
+      });
+    }
+  }
+
+  it('reads the shards of a provider that was away when it is back', async () => {
+    const test = await createTestEngine();
+    for (let n = 0; n < 5; n++) await put(test, `key-${n}`, patternBytes(3000, `${n}`));
+    const stripes = (await Promise.all([0, 4].map((n) => stripesOf(test, `key-${n}`)))).flat();
+    const away = holderOf(test, stripes[0]!.shards[0]!);
+    const damaged = stripes.flatMap(({ shards }) => shards.filter(({ providerId }) => providerId === away.id));
+    for (const shard of damaged) await away.deleteShard(shard.cid);
+    away.faults.always('all', 'error');
+    await test.upkeep.scrub(never);
+    assert.deepEqual((await test.upkeep.readScrubProgress()).behind, [away.id]);
+    assert.equal(await readMetric(test.metrics.scrubbedShards, { outcome: 'missing' }), 0);
+    away.faults.clear();
+    test.clock.nowMs += 60_000;
+    // A shard for everybody, so that it shows that it is back.
+    await put(test, 'trial', patternBytes(300 * KiB));
+    await test.upkeep.scrub(never);
+    assert.deepEqual((await test.upkeep.readScrubProgress()).behind, []);
+    assert.equal(await readMetric(test.metrics.scrubbedShards, { outcome: 'missing' }), damaged.length);
+    await test.close();
+  });
+
+  it('goes on after a restart where it was, and reads each shard once a round', async () => {
+    const test = await createTestEngine({ limits: { packObjectBytes: 0, scrubPeriodMs: dayMs } });
+    const keys = Array.from({ length: 150 }, (_, n) => `key-${n}`);
+    for (const key of keys) await put(test, key, patternBytes(100, key));
+    const shards = await countShards(test);
+    const reads = new Map<string, number>();
+    const pages: number[] = [];
+    for (let page = 0; page < 3; page++) {
+      test.calls.length = 0;
+      // As in a new process: it knows only what the metadata say.
+      const rests = await createScrubber(test).scrubPage(never);
+      assert.ok(rests > 0 && rests <= 3_600_000, `rests ${rests} ms`);
+      const calls = test.calls.filter((call) => call.includes(' readShard '));
+      pages.push(calls.length);
+      for (const call of calls) reads.set(call, (reads.get(call) ?? 0) + 1);
+    }
+    assert.deepEqual(pages, [192, 192, shards - 384]);
+    assert.deepEqual(new Set(reads.values()), new Set([1]));
+    assert.equal(reads.size, shards);
+    await test.close();
+  });
+
+  it('is even over the period, hurries when it is late, and begins anew when it is due', async () => {
+    const test = await createTestEngine({
+      limits: { packObjectBytes: 0, scrubPeriodMs: 10 * dayMs, scrubBytesPerS: 1e12 },
+    });
+    for (let n = 0; n < 256; n++) await put(test, `key-${n}`, patternBytes(100, `${n}`));
+    const scrubber = createScrubber(test);
+    const startMs = test.clock.nowMs;
+    const first = await scrubber.scrubPage(never);
+    assert.equal(first, 3_600_000, 'an hour, where a page a few days would do');
+    const { roundPart, oldestUnscrubbedMs } = await scrubber.readProgress();
+    assert.ok(roundPart > 0.2 && roundPart < 0.3, `a quarter is done, not ${roundPart}`);
+    assert.ok(oldestUnscrubbedMs !== undefined && oldestUnscrubbedMs <= startMs);
+    // Nothing for so long that the round should be over.
+    test.clock.nowMs += 9 * dayMs;
+    const late = await scrubber.scrubPage(never);
+    assert.ok(late <= (10 * dayMs * 0.05) / 2 && late > 0, `hurries, and does not wait ${late} ms`);
+    for (let page = 0; page < 3; page++) await scrubber.scrubPage(never);
+    const over = await scrubber.readProgress();
+    assert.equal(over.roundStartedAtMs, test.clock.nowMs, 'the next round has begun');
+    // Of the last round's first page nothing is known better than when the round passed it.
+    assert.ok(over.oldestUnscrubbedMs! >= startMs && over.oldestUnscrubbedMs! < test.clock.nowMs);
+    await test.close();
+  });
+
+  it('says of what it has not read yet since when it is there', async () => {
+    const test = await createTestEngine({ limits: { packObjectBytes: 0 } });
+    assert.equal((await test.upkeep.readScrubProgress()).oldestUnscrubbedMs, undefined);
+    await put(test, 'key', patternBytes(100));
+    const writtenMs = test.clock.nowMs;
+    test.clock.nowMs += 5 * dayMs;
+    await put(test, 'later', patternBytes(100));
+    assert.equal((await test.upkeep.readScrubProgress()).oldestUnscrubbedMs, writtenMs);
+    await test.upkeep.scrub(never);
+    assert.equal((await test.upkeep.readScrubProgress()).oldestUnscrubbedMs, test.clock.nowMs);
+    await test.close();
+  });
+});
