@@ -15,6 +15,9 @@ export interface EngineLimits {
   readonly budgetWaitMs: number;
   /** Memory for verified digest tables of shards that were read. */
   readonly digestCacheBytes: number;
+  /** How long a block may take at the most before its row is also rebuilt from others; less once its provider's pace is known. */
+  /** Memory for small objects that were read lately; 0: each read asks a provider. */
+  readonly pieceCacheBytes: number;
   /** How long a block may take before its row is also rebuilt from others. */
   readonly hedgeMs: number;
   /** How long a write waits for a provider under suspicion. */
@@ -69,6 +72,7 @@ export const defaultLimits: EngineLimits = {
   readBudgetBytes: 48 * MiB,
   budgetWaitMs: 20_000,
   digestCacheBytes: 8 * MiB,
+  pieceCacheBytes: 16 * MiB,
   hedgeMs: 300,
   suspectWaitMs: 1_000,
   lateWriteMs: 1_000,
