@@ -63,6 +63,11 @@ const limits = z
       .int()
       .min(4 * mebibyte)
       .default(48 * mebibyte),
+    /** Memory for small objects that were read lately; 0: none. */
+    pieceCacheBytes: z
+      .int()
+      .min(0)
+      .default(16 * mebibyte),
     /** How long a request waits for memory before 503 SlowDown. */
     budgetWaitMs: z.int().min(0).default(30_000),
     /** Objects up to this length share stripes with others that arrive together; 0: each has stripes of its own. */
@@ -116,6 +121,8 @@ const limits = z
       .int()
       .min(0)
       .default(15 * 60_000),
+    /** From one try to open a provider that does not open to the next. */
+    providerRetryMs: z.int().min(10).default(5_000),
     /** Memory for long shards on their way to buckets; past it, uploads wait. Each upload takes 5 MiB for each such shard, or twice that. */
     bucketBudgetBytes: z
       .int()
