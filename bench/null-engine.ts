@@ -57,6 +57,7 @@ function createObjects({ ownerId, bytes }: { ownerId: string; bytes: number }): 
         length: bytes,
         isPartial: false,
         read: () => new OnlyChunk(new Uint8Array(content)),
+        readWhole: async () => ({ bytes: new Uint8Array(content), release: () => {} }),
       };
     },
   });

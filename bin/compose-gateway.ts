@@ -4,6 +4,7 @@ import { type AddressInfo, isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '../core/clock.ts';
 import { type Config, ConfigError, type ListenAddress } from '../core/config.ts';
+import { isFailure } from '../core/failure.ts';
 import type { Log } from '../core/log.ts';
 import { Metrics } from '../core/metrics.ts';
 import type { Profile } from '../core/model.ts';
@@ -14,6 +15,8 @@ import type { Upkeep } from '../engine/upkeep/upkeep.ts';
 import { selfTestCodec } from '../erasure/codec-self-test.ts';
 import { createPackageCodec } from '../erasure/package-codec.ts';
 import { Accounts, type AccountWithKeys } from '../gateway/accounts.ts';
+import { AdminHandler } from '../gateway/admin/admin-handler.ts';
+import { adminRoutes } from '../gateway/admin/admin-routes.ts';
 import { createAdminServer } from '../gateway/admin-server.ts';
 import { createHttpServer } from '../gateway/http-server.ts';
 import { operations } from '../gateway/operations/operation-table.ts';
@@ -98,9 +101,10 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
   journal?.start();
   upkeep.start();
   opened.defer(() => upkeep.stop());
+  const accounts = new Accounts([root, ...config.accounts]);
   const handler = new S3Handler({
     engine,
-    accounts: new Accounts([root, ...config.accounts]),
+    accounts,
     router: new Router(operations),
     clock,
     region: config.region,
@@ -112,7 +116,20 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
   const state = { isStopping: false };
   const admin = opened.adopt(
     await listen(
-      createAdminServer({ metrics, isReady: () => !state.isStopping && hasWriteQuorum(fleet, profile) }),
+      createAdminServer({
+        metrics,
+        isReady: () => !state.isStopping && hasWriteQuorum(fleet, profile),
+        handler: new AdminHandler({
+          keeper,
+          upkeep,
+          routes: adminRoutes,
+          accounts,
+          rootId: root.canonicalId,
+          region: config.region,
+          clock,
+          log,
+        }),
+      }),
       config.adminListen,
     ),
     stopListening,
@@ -159,7 +176,12 @@ async function openConfigured(keeper: FleetKeeper, metadata: MetadataStore, conf
   if (isNew && seeds.length < k + m) {
     throw new ConfigError([`profiles: STANDARD needs ${k}+${m} providers, but there are ${seeds.length}`]);
   }
-  await keeper.open(seeds, { isDefault: config.providers === undefined });
+  try {
+    await keeper.open(seeds, { isDefault: config.providers === undefined });
+  } catch (error) {
+    if (!isFailure(error, 'provider-refused')) throw error;
+    throw new Error(`provider ${error.detail.providerId} cannot be used: ${error.detail.reason}`, { cause: error });
+  }
 }
 
 /** Whether so many providers are well that a write can be acknowledged. */

@@ -11,12 +11,15 @@ setFlagsFromString('--semi-space-growth-factor=1');
 const usage = `usage: holdfast gateway [--config FILE]
        holdfast node --data DIR [--listen HOST:PORT] [--metrics-listen HOST:PORT] [--id ID] [--reserve-bytes N]
                      [--tls-cert FILE --tls-key FILE]
-       holdfast recover --master-key FILE|HEX --provider PATH [--provider PATH ...] --data-dir DIR [--full-scan]
+       holdfast admin COMMAND ... (holdfast admin --help)
+       holdfast recover --master-key FILE|HEX (--provider PATH [--provider PATH ...] | --config FILE) --data-dir DIR
+                        [--full-scan]
        holdfast verify [--deep] [--json] [--config FILE]
 
   gateway   serve S3 (the default command)
   node      keep shards in one directory for gateways on other machines (docs/node-protocol.md); its key comes from
             HOLDFAST_NODE_KEY, else from the file node-key in DIR, which the first start makes
+  admin     ask a running gateway, and change its fleet (docs/operations.md)
   recover   rebuild the metadata store from the providers alone (docs/recovery.md)
   verify    check the metadata against the shards, while no gateway runs
 
@@ -28,10 +31,13 @@ async function main(): Promise<void> {
   const isNamed = first !== undefined && !first.startsWith('-');
   const command = isNamed ? first : 'gateway';
   const args = isNamed ? others : process.argv.slice(2);
-  if (args.includes('--help') || args.includes('-h')) process.stdout.write(usage);
+  const asksForHelp = args.includes('--help') || args.includes('-h');
+  if (asksForHelp && command === 'admin') process.stdout.write((await import('./run-admin.ts')).adminUsage);
+  else if (asksForHelp) process.stdout.write(usage);
   else if (command === 'gateway') await runGateway({ environment: process.env, ...parseGatewayArguments(args) });
   // Their code is loaded only where it is needed: the gateway's start is not to wait for it.
   else if (command === 'node') await (await import('./run-node.ts')).runNode(args, process.env);
+  else if (command === 'admin') process.exitCode = await (await import('./run-admin.ts')).runAdmin(args, process.env);
   else if (command === 'recover') process.exitCode = await (await import('./run-recover.ts')).runRecover(args);
   else if (command === 'verify') {
     process.exitCode = await (await import('./run-verify.ts')).runVerify(args, process.env);

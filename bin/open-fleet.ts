@@ -17,7 +17,7 @@ import { openProvider, type ProviderOpeningParts, probeLocation } from './open-p
 export interface FleetSetting {
   readonly limits: Pick<
     Config['limits'],
-    'providerTimeoutMs' | 'suspectMs' | 'lostAfterMs' | 'bucketBudgetBytes' | 'budgetWaitMs'
+    'providerTimeoutMs' | 'suspectMs' | 'lostAfterMs' | 'providerRetryMs' | 'bucketBudgetBytes' | 'budgetWaitMs'
   >;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -39,6 +39,7 @@ export function createFleet(
     log: setting.log,
     openProvider: (record, mode) => openProvider(record, mode, opening),
     probeLocation,
+    retryMs: setting.limits.providerRetryMs,
   });
   return { fleet, keeper };
 }

@@ -6,8 +6,9 @@ import type { Metrics } from '../core/metrics.ts';
 import type { ProviderRecord } from '../core/model.ts';
 import type { OpeningMode } from '../engine/fleet/fleet-keeper.ts';
 import type { ProviderHealth } from '../placement/provider-health.ts';
-import { checkMarker } from '../placement/providers/directory-marker.ts';
+import { checkMarker, markerName } from '../placement/providers/directory-marker.ts';
 import { openDirectoryProvider } from '../placement/providers/directory-provider.ts';
+import { hasErrorCode } from '../placement/providers/durable-files.ts';
 import type { Provider } from '../placement/providers/provider.ts';
 import { withDeadline } from '../placement/providers/with-deadline.ts';
 import { withObservation } from '../placement/providers/with-observation.ts';
@@ -79,7 +80,10 @@ async function openLocation(
 async function requireMarker(path: string, id: ProviderRecord['id']): Promise<void> {
   try {
     await checkMarker(path, id);
-  } catch (cause) {
+  } catch (error) {
+    const cause = hasErrorCode(error, 'ENOENT')
+      ? new Error(`there is no ${markerName} in ${path}, where shards were kept before: is its disk mounted?`)
+      : error;
     throw new Failure('provider-error', { providerId: id, call: 'open' }, { cause });
   }
 }

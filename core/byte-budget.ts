@@ -25,16 +25,16 @@ export class ByteBudget {
   readonly capacityBytes: number;
   readonly #waitMs: number;
   readonly #waiters = new Set<Waiter>();
-  readonly #takenGauge: { set(value: number): void };
-  readonly #waitingGauge: { set(value: number): void };
+  readonly #takenGauge: { value: number };
+  readonly #waitingGauge: { value: number };
   #takenBytes = 0;
 
   constructor(parts: { name: string; capacityBytes: number; waitMs: number; metrics: BudgetGauges }) {
     this.name = parts.name;
     this.capacityBytes = parts.capacityBytes;
     this.#waitMs = parts.waitMs;
-    this.#takenGauge = parts.metrics.budgetBytes.labels({ budget: parts.name });
-    this.#waitingGauge = parts.metrics.budgetWaiting.labels({ budget: parts.name });
+    this.#takenGauge = parts.metrics.budgetBytes.series({ budget: parts.name });
+    this.#waitingGauge = parts.metrics.budgetWaiting.series({ budget: parts.name });
     this.#report();
   }
 
@@ -115,8 +115,8 @@ export class ByteBudget {
   }
 
   #report(): void {
-    this.#takenGauge.set(this.#takenBytes);
-    this.#waitingGauge.set(this.#waiters.size);
+    this.#takenGauge.value = this.#takenBytes;
+    this.#waitingGauge.value = this.#waiters.size;
   }
 }
 

@@ -63,6 +63,11 @@ const limits = z
       .int()
       .min(4 * mebibyte)
       .default(48 * mebibyte),
+    /** Memory for small objects that were read lately; 0: none. */
+    pieceCacheBytes: z
+      .int()
+      .min(0)
+      .default(16 * mebibyte),
     /** How long a request waits for memory before 503 SlowDown. */
     budgetWaitMs: z.int().min(0).default(30_000),
     /** Objects up to this length share stripes with others that arrive together; 0: each has stripes of its own. */
@@ -109,19 +114,21 @@ const limits = z
       .default(64 * mebibyte),
     /** How long a call to a provider may take before another is asked in its place. */
     providerTimeoutMs: z.int().min(10).default(15_000),
-    /** How long a read waits for a block before it is rebuilt from others as well. */
+    /** How long a read waits at the most for a block before it is rebuilt from others as well; it waits less once it is known how fast the provider is. */
     hedgeMs: z.int().min(1).default(300),
     /** How long a provider may be away before its shards are rebuilt elsewhere. */
     lostAfterMs: z
       .int()
       .min(0)
       .default(15 * 60_000),
+    /** From one try to open a provider that does not open to the next. */
+    providerRetryMs: z.int().min(10).default(5_000),
     /** Memory for long shards on their way to buckets; past it, uploads wait. Each upload takes 5 MiB for each such shard, or twice that. */
     bucketBudgetBytes: z
       .int()
       .min(32 * mebibyte)
       .default(96 * mebibyte),
-    /** How long a provider is asked last after it failed. */
+    /** How long a provider is asked last after it failed, and is left alone after it failed often; longer each time, up to six times this. 0: never. */
     suspectMs: z.int().min(0).default(10_000),
     /** How long a client may send nothing in the middle of a body. */
     bodyIdleMs: z.int().min(100).default(30_000),

@@ -1,5 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { RequestTally } from './request-tally.ts';
+import { TalliedFigures } from './tallied-figures.ts';
 import { TalliedHistogram } from './tallied-histogram.ts';
 
 /** Buckets of durations. */
@@ -7,17 +8,19 @@ export const seconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.
 
 /** What a `ByteBudget` tells, in a gateway and in a node. */
 export class BudgetGauges {
-  readonly budgetBytes: Gauge<'budget'>;
-  readonly budgetWaiting: Gauge<'budget'>;
+  readonly budgetBytes: TalliedFigures<'budget'>;
+  readonly budgetWaiting: TalliedFigures<'budget'>;
 
   constructor(registry: Registry) {
-    this.budgetBytes = new Gauge({
+    this.budgetBytes = new TalliedFigures({
+      type: 'gauge',
       name: 'holdfast_budget_bytes',
       help: 'Memory taken from each budget now',
       labelNames: ['budget'] as const,
       registers: [registry],
     });
-    this.budgetWaiting = new Gauge({
+    this.budgetWaiting = new TalliedFigures({
+      type: 'gauge',
       name: 'holdfast_budget_waiting',
       help: 'Requests that wait for memory of each budget',
       labelNames: ['budget'] as const,
@@ -60,13 +63,14 @@ export class Metrics {
     registers: this.#registers,
     collect: () => this.requestTally.fillBytes(this.bodyBytes),
   });
-  readonly providerCalls = new Counter({
+  readonly providerCalls = new TalliedFigures({
+    type: 'counter',
     name: 'holdfast_provider_calls_total',
     help: 'Calls to providers, by provider, call and outcome (ok or the kind of failure)',
     labelNames: ['provider', 'call', 'outcome'] as const,
     registers: this.#registers,
   });
-  readonly providerSeconds = new Histogram({
+  readonly providerSeconds = new TalliedHistogram({
     name: 'holdfast_provider_call_duration_seconds',
     help: 'Time of calls to providers, by provider and call',
     labelNames: ['provider', 'call'] as const,
@@ -89,16 +93,25 @@ export class Metrics {
   });
   /** Fills the gauges of what is known of each provider; whoever puts the parts together gives one that does. */
   observeFleet: () => void = () => {};
-  readonly providerBytes = new Counter({
+  readonly providerBytes = new TalliedFigures({
+    type: 'counter',
     name: 'holdfast_provider_bytes_total',
     help: 'Bytes written to (out) and read from (in) providers',
     labelNames: ['provider', 'direction'] as const,
     registers: this.#registers,
   });
-  readonly blocksRead = new Counter({
+  readonly blocksRead = new TalliedFigures({
+    type: 'counter',
     name: 'holdfast_blocks_read_total',
     help: 'Blocks asked of providers for reads, by outcome: verified, or the kind of failure',
     labelNames: ['outcome'] as const,
+    registers: this.#registers,
+  });
+  readonly smallReads = new TalliedFigures({
+    type: 'counter',
+    name: 'holdfast_small_reads_total',
+    help: 'Reads of small objects by where the bytes came from: memory, or a provider',
+    labelNames: ['source'] as const,
     registers: this.#registers,
   });
   readonly blocksLate = new Counter({

@@ -69,6 +69,7 @@ export class TalliedHistogram<Label extends string> {
     return { name, help, type, aggregator, values: this.#all.flatMap((one) => this.#render(one.labels, one.series)) };
   }
 
+  /** Nothing for a series that has not observed anything yet. */
   #render(labels: Labels<Label>, { counts, sum }: TalliedSeries): Sample[] {
     let count = 0;
     const buckets = Array.from(counts, (added, at): Sample => {
@@ -76,6 +77,7 @@ export class TalliedHistogram<Label extends string> {
       const le = this.#upperBounds[at] ?? '+Inf';
       return { metricName: `${this.name}_bucket`, labels: { le, ...labels }, value: count };
     });
+    if (count === 0) return [];
     return [
       ...buckets,
       { metricName: `${this.name}_sum`, labels, value: sum },

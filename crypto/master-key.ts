@@ -1,9 +1,19 @@
 import { createCipheriv, createDecipheriv, createHmac, createSecretKey, hkdfSync, type KeyObject } from 'node:crypto';
 import { type DataKey, dataKeyBytes } from './data-key.ts';
+import { KeyWrapper } from './key-wrapper.ts';
 
 export const masterKeyBytes = 32;
 /** Length of a wrapped data key. */
 export const wrappedKeyBytes = dataKeyBytes + 8;
+
+/** A data key that is wrapped later, along with others. */
+export interface PendingKey {
+  /** Overwritten once it is wrapped. */
+  readonly bytes: Uint8Array;
+  /** Room for the wrapped key, `wrappedKeyBytes` long. */
+  readonly wrapped: Uint8Array;
+  isWrapped: boolean;
+}
 
 /** AES key wrap: https://www.rfc-editor.org/rfc/rfc3394. It needs no nonce, so any number of keys can be wrapped. */
 const wrapAlgorithm = 'id-aes256-wrap';
@@ -22,6 +32,7 @@ export class MasterKey {
   /** Tells master keys apart, and tells nothing about the key: 16 hex digits. */
   readonly id: string;
   readonly #wrapKey: KeyObject;
+  readonly #wrapper: KeyWrapper;
   readonly #recordKey: KeyObject;
   /** Keys of versions that are kept in memory, for as long as these are: to unwrap one costs as much as to open 4 KiB. */
   readonly #unwrapped = new WeakMap<Uint8Array, DataKey>();
@@ -31,6 +42,7 @@ export class MasterKey {
     if (key.length !== masterKeyBytes) throw new RangeError(`a master key has ${masterKeyBytes} bytes`);
     this.id = derive(key, 'id').export().toString('hex', 0, 8);
     this.#wrapKey = derive(key, 'wrap data keys');
+    this.#wrapper = new KeyWrapper(this.#wrapKey);
     this.#recordKey = derive(key, 'seal records');
   }
 
@@ -39,6 +51,23 @@ export class MasterKey {
     const cipher = createCipheriv(wrapAlgorithm, this.#wrapKey, wrapInitialValue);
     // A key wrap gives all of its output at once.
     return cipher.update(dataKey.export());
+  }
+
+  /**
+   * Wraps keys that were just drawn, all together, which costs each of many a fraction, and overwrites their bytes. A key that was
+   * wrapped before is passed over.
+   */
+  wrapAll(keys: readonly PendingKey[]): void {
+    const pending = keys.filter((key) => !key.isWrapped);
+    if (pending.length === 0) return;
+    this.#wrapper.wrap(
+      pending.map(({ bytes }) => bytes),
+      pending.map(({ wrapped }) => wrapped),
+    );
+    for (const key of pending) {
+      key.bytes.fill(0);
+      key.isWrapped = true;
+    }
   }
 
   /**

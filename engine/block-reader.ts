@@ -36,10 +36,15 @@ export interface PiecePlace {
   readonly offset: number;
 }
 
+/** Where the bytes of a small object came from. */
+type SmallReadSource = 'memory' | 'provider';
+
 /** Reads single blocks of shards and believes nothing that it cannot verify. */
 export class BlockReader {
   readonly #fleet: Fleet;
   readonly #metrics: Metrics;
+  readonly #verified: { value: number };
+  readonly #smallReads: Readonly<Record<SmallReadSource, { value: number }>>;
   readonly #log: Log;
   readonly #tables: LRUCache<ShardCid, DigestTable>;
   /** Shards that could not be read lately. */
@@ -61,6 +66,11 @@ export class BlockReader {
     this.#onDamage = parts.onDamage;
     this.#fleet = parts.fleet;
     this.#metrics = parts.metrics;
+    this.#smallReads = {
+      memory: parts.metrics.smallReads.series({ source: 'memory' }),
+      provider: parts.metrics.smallReads.series({ source: 'provider' }),
+    };
+    this.#verified = parts.metrics.blocksRead.series({ outcome: 'verified' });
     this.#log = parts.log;
     this.#tables = new LRUCache({ maxSize: parts.cacheBytes });
   }
@@ -106,7 +116,7 @@ export class BlockReader {
     if (provider === undefined) throw new Failure('shard-missing', shard);
     try {
       const block = await this.#fetch(provider, stripe, shard, row, signal);
-      this.#metrics.blocksRead.inc(verified);
+      this.#verified.value++;
       return block;
     } catch (error) {
       this.#noteFailure(stripe, shard, error, signal);
@@ -129,6 +139,16 @@ export class BlockReader {
     const provider = this.#fleet.find(shard.providerId);
     if (provider === undefined) throw new Failure('shard-missing', shard);
     return provider.readShard(shard.cid, shardBlockOffset(stripe, row) + offset, length, signal);
+  }
+
+  /** Counts a read of a small object. */
+  noteSmallRead(source: SmallReadSource): void {
+    this.#smallReads[source].value++;
+  }
+
+  /** Counts a block, or a piece of one, that was proven elsewhere. */
+  noteVerified(): void {
+    this.#verified.value++;
   }
 
   /** As `readPiece`, for pieces that a block is rebuilt from; a failure is noted, since nobody else will ask for the block. */
@@ -198,8 +218,6 @@ export class BlockReader {
     this.#log.warn({ stripe: stripe.id, shard: index, provider: providerId, cid, err: error }, 'shard cannot be read');
   }
 }
-
-const verified = { outcome: 'verified' } as const;
 
 function verify(table: DigestTable, row: number, block: Uint8Array, shard: PlacedShard): Uint8Array {
   if (!table.matches(row, block)) throw corrupt(shard, `block ${row} does not have its digest`);

@@ -22,6 +22,7 @@ import { findUpload } from './find-upload.ts';
 import { journaled } from './journaled.ts';
 import { openObject } from './open-object.ts';
 import { maxPacksUnderWay, Packer } from './packer.ts';
+import { PieceCache } from './piece-cache.ts';
 import { putObject } from './put-object.ts';
 import { putPart } from './put-part.ts';
 import { RecentNotes } from './recent-notes.ts';
@@ -93,6 +94,7 @@ export function createEngine(parts: {
       cacheBytes: limits.digestCacheBytes,
       onDamage: (stripe, shard) => upkeep.noteDamage(stripe, shard),
     }),
+    pieces: new PieceCache({ maxBytes: limits.pieceCacheBytes }),
     pins: new StripePins(),
     locks: new UpkeepLocks(),
     clientLoad: new ClientLoad(),

@@ -15,6 +15,9 @@ export interface EngineLimits {
   readonly budgetWaitMs: number;
   /** Memory for verified digest tables of shards that were read. */
   readonly digestCacheBytes: number;
+  /** How long a block may take at the most before its row is also rebuilt from others; less once its provider's pace is known. */
+  /** Memory for small objects that were read lately; 0: each read asks a provider. */
+  readonly pieceCacheBytes: number;
   /** How long a block may take before its row is also rebuilt from others. */
   readonly hedgeMs: number;
   /** How long a write waits for a provider under suspicion. */
@@ -41,6 +44,8 @@ export interface EngineLimits {
   readonly journalIntervalMs: number;
   /** A new snapshot is due after so many batches of the journal. */
   readonly snapshotBatches: number;
+  /** How long a provider may be down before its shards are rebuilt elsewhere. The fleet goes by it; here it is part of the time that a repair takes. */
+  readonly lostAfterMs: number;
   /** How old a stripe must be before compaction looks at it: what is young may fall empty by itself. */
   readonly compactAgeMs: number;
   /** How much compaction reads a second at most. */
@@ -67,6 +72,7 @@ export const defaultLimits: EngineLimits = {
   readBudgetBytes: 48 * MiB,
   budgetWaitMs: 20_000,
   digestCacheBytes: 8 * MiB,
+  pieceCacheBytes: 16 * MiB,
   hedgeMs: 300,
   suspectWaitMs: 1_000,
   lateWriteMs: 1_000,
@@ -89,4 +95,5 @@ export const defaultLimits: EngineLimits = {
   scrubPeriodMs: 14 * 24 * hourMs,
   scrubBytesPerS: 64 * MiB,
   orphanIntervalMs: 6 * hourMs,
+  lostAfterMs: 15 * 60_000,
 };

@@ -12,6 +12,7 @@ import type { Provider } from '../placement/providers/provider.ts';
 import type { BlockReader } from './block-reader.ts';
 import type { EngineLimits } from './engine-limits.ts';
 import type { Packer } from './packer.ts';
+import type { PieceCache } from './piece-cache.ts';
 import type { RowPool } from './row-pool.ts';
 import type { StripePins } from './stripe-pins.ts';
 import type { ClientLoad } from './upkeep/client-load.ts';
@@ -37,6 +38,8 @@ export interface EngineParts {
   readonly packerOf: (profile: Profile) => Packer;
   readonly readBudget: ByteBudget;
   readonly blocks: BlockReader;
+  /** Small objects that were read lately, opened. */
+  readonly pieces: PieceCache;
   readonly pins: StripePins;
   readonly locks: UpkeepLocks;
   /** What clients feel of upkeep. */

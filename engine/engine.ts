@@ -131,6 +131,22 @@ export interface OpenedObject {
    * want of shards that were already gone.
    */
   read(signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /**
+   * The same bytes at once, verified, where they are few and nothing is wrong: the quick way to small objects. Undefined
+   * otherwise; then `read` is to be called.
+   *
+   * @param caller.signal looked at only where a provider has to be asked: to make one costs as much as to find a small object in memory
+   * @throws Failure `stripe-missing`; the signal's reason
+   */
+  readWhole(caller: { readonly signal: AbortSignal }): Promise<WholeRead | undefined>;
+}
+
+/** All bytes of a read. */
+export interface WholeRead {
+  /** To be read only: other readers may have the same. */
+  readonly bytes: Uint8Array;
+  /** To be called once when the bytes were sent, or will not be: until then they count as memory in use. */
+  release(): void;
 }
 
 export interface CopySource extends VersionTarget {

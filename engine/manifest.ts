@@ -51,9 +51,44 @@ const maxChecksumChars = 44 + '-10000'.length;
 
 /** @param minBytes pads the record with blanks up to this length, so that its length can be known before its content */
 export function encodeManifest(entries: readonly ManifestEntry[], minBytes = 0): Uint8Array {
-  const plain = Buffer.from(JSON.stringify([manifestVersion, ...entries.map(packEntry)]));
+  return joinManifest(
+    entries.map((entry) => new EntryText(entry).in(contentOf(entry).spans)),
+    minBytes,
+  );
+}
+
+/** The same of entries that are text already. */
+export function joinManifest(texts: readonly string[], minBytes = 0): Uint8Array {
+  const plain = Buffer.from(`[${[manifestVersion, ...texts].join(',')}]`);
   if (plain.length >= minBytes) return plain;
   return Buffer.concat([plain, Buffer.alloc(minBytes - plain.length, ' ')]);
+}
+
+/** What JSON takes for a span without its extents: a wrapped key in quotes, three numbers, brackets and commas. */
+const spanJsonBytes = 56 + 2 + 3 * 16 + 7;
+
+/** The text of an entry, made once but for its spans: where they lie is known last, and may change while a pack is laid out. */
+export class EntryText {
+  readonly #head: string;
+  readonly #tail: string;
+
+  /** @param entry whatever it says of spans is passed over */
+  constructor(entry: ManifestEntry) {
+    const [number, bucketId, bucket, key, modifiedAtMs, [sizeBytes, etag, checksum], rest] = packEntry(entry);
+    const head = JSON.stringify([number, bucketId, bucket, key, modifiedAtMs, [sizeBytes, etag, checksum]]);
+    // Without the two brackets at the end.
+    this.#head = head.slice(0, -2);
+    this.#tail = JSON.stringify(rest);
+  }
+
+  /** At least how long it will be in bytes, with one span of one extent. */
+  get boundBytes(): number {
+    return Buffer.byteLength(this.#head) + Buffer.byteLength(this.#tail) + spanJsonBytes + extentJsonBytes;
+  }
+
+  in(spans: readonly SealedSpan[]): string {
+    return `${this.#head},${JSON.stringify(spans.map(packSpan))}],${this.#tail}]`;
+  }
 }
 
 /** A stripe has one manifest only: its id stands for the nonce. The result is `sealedRecordOverheadBytes` longer. */
@@ -81,7 +116,7 @@ export function openManifest(
 export function boundManifest(entry: ManifestEntry, extentCount: number): number {
   const digests: Checksum = { algorithm: 'CRC64NVME', type: 'FULL_OBJECT', value: 'x'.repeat(maxChecksumChars) };
   const filled = withContent(entry, { ...contentOf(entry), checksum: digests });
-  return Buffer.byteLength(JSON.stringify([manifestVersion, packEntry(filled)])) + extentCount * extentJsonBytes;
+  return encodeManifest([filled]).length + extentCount * extentJsonBytes;
 }
 
 export function contentOf(entry: ManifestEntry): StoredContent {

@@ -3,7 +3,7 @@ import type { OpenedObject, OpenObject } from './engine.ts';
 import type { EngineParts } from './engine-parts.ts';
 import { findObject } from './find-object.ts';
 import { checkReadConditions } from './read-conditions.ts';
-import { readSpans } from './read-spans.ts';
+import { readInOneBlock, readSpans, readThroughBlocks } from './read-spans.ts';
 import { type ByteSpan, resolvePart, resolveRange } from './resolve-range.ts';
 
 /** Finds what a GET or HEAD is about; see `Objects.open`. */
@@ -18,7 +18,18 @@ export async function openObject(parts: EngineParts, request: OpenObject): Promi
   // There is no Content-Range of nothing: part 1 of an empty object is the object.
   const isPartial = (range !== undefined || partNumber !== undefined) && length > 0;
   const spans = cutSpans(version.spans, offset, length);
-  return { version, offset, length, isPartial, read: (signal) => noteFirst(parts, readSpans(parts, spans, signal)) };
+  let isQuickWayTried = false;
+  return {
+    version,
+    offset,
+    length,
+    isPartial,
+    read: (signal) => noteFirst(parts, (isQuickWayTried ? readThroughBlocks : readSpans)(parts, spans, signal)),
+    readWhole: (caller) => {
+      isQuickWayTried = true;
+      return readInOneBlock(parts, spans, caller, parts.pieces);
+    },
+  };
 }
 
 /** The same chunks; how long the first one took is what a client feels of upkeep. */

@@ -1,12 +1,12 @@
 import { markDurableStep } from '../core/durable-steps.ts';
 import type { Extent, Profile, StripeId } from '../core/model.ts';
-import { sealedRecordOverheadBytes } from '../crypto/master-key.ts';
+import { type PendingKey, sealedRecordOverheadBytes } from '../crypto/master-key.ts';
 import { maxBlockBytes } from '../erasure/geometry.ts';
 import { createStripeId } from '../erasure/stripe-id.ts';
 import type { NewStripe } from '../metadata/metadata-store.ts';
 import { discardStripes } from './discard-stripes.ts';
 import type { EngineParts } from './engine-parts.ts';
-import { encodeManifest, type ManifestEntry, sealManifest } from './manifest.ts';
+import { joinManifest, sealManifest } from './manifest.ts';
 import { layOutPack } from './pack-layout.ts';
 import { StripeWriter } from './stripe-writer.ts';
 
@@ -16,8 +16,10 @@ export interface PackItem {
   readonly bytes: Uint8Array;
   /** About how long the entries are in the manifest. */
   readonly entryBytes: number;
-  /** What the manifest says, once it is known where the bytes lie. */
-  describe(extent: Extent): readonly ManifestEntry[];
+  /** The text of what the manifest says, once it is known where the bytes lie. */
+  describe(extent: Extent): readonly string[];
+  /** The key of the bytes where it is still to be wrapped, which is done before `describe` is called. */
+  readonly key?: PendingKey;
 }
 
 /** An item that is durable. */
@@ -39,8 +41,13 @@ interface Entry {
   readonly reject: (error: unknown) => void;
 }
 
-/** Packs on their way at once: one as a rule, more only where full ones wait. */
+/** Packs on their way at once: two as a rule, more only where full ones wait. */
 export const maxPacksUnderWay = 4;
+/**
+ * A second pack sets out once it has this share of the items of the one on its way: then the processor codes the one while the
+ * disks flush the other, and packs are hardly smaller than with one at a time.
+ */
+const secondShare = 0.75;
 const maxItems = 400;
 /** The manifest shares the last block with items. */
 export const maxManifestBytes = 96 * 1024;
@@ -49,8 +56,8 @@ const fullShare = 0.75;
 
 /**
  * Gathers small objects into packs: stripes of one row. Group commit without a timer: the open pack closes on the next
- * turn of the event loop when none is on its way, else when that one is durable, or when it is full. So a lone client
- * waits for nobody, and many share each append and each flush.
+ * turn of the event loop when none is on its way, else when that one is durable, when it has gathered nearly as many items as
+ * that one, or when it is full. So a lone client waits for nobody, and many share each append and each flush.
  */
 export class Packer {
   readonly #parts: EngineParts;
@@ -59,6 +66,8 @@ export class Packer {
   #waiting: Entry[] = [];
   #waitingBytes = 0;
   #underWay = 0;
+  /** How many items those have together. */
+  #itemsUnderWay = 0;
   #isScheduled = false;
 
   constructor(parts: EngineParts, profile: Profile) {
@@ -82,18 +91,27 @@ export class Packer {
 
   #schedule(): void {
     if (this.#isScheduled || this.#waiting.length === 0) return;
-    const isFull = this.#waitingBytes >= this.#fullBytes || this.#waiting.length >= maxItems;
-    if (this.#underWay > 0 && !(isFull && this.#underWay < maxPacksUnderWay)) return;
+    if (!this.#isDue()) return;
     this.#isScheduled = true;
     setImmediate(this.#closePack);
+  }
+
+  #isDue(): boolean {
+    if (this.#underWay === 0) return true;
+    if (this.#underWay >= maxPacksUnderWay) return false;
+    if (this.#waitingBytes >= this.#fullBytes || this.#waiting.length >= maxItems) return true;
+    return this.#underWay === 1 && this.#waiting.length >= this.#itemsUnderWay * secondShare;
   }
 
   readonly #closePack = (): void => {
     this.#isScheduled = false;
     const { entries, blocks } = this.#takeEntries();
+    const items = blocks.reduce((sum, block) => sum + block.length, 0);
     this.#underWay += 1;
+    this.#itemsUnderWay += items;
     void this.#store(entries, blocks).finally(() => {
       this.#underWay -= 1;
+      this.#itemsUnderWay -= items;
       this.#schedule();
     });
     this.#schedule();
@@ -220,8 +238,9 @@ function planPack(
       });
     });
   const items = blocks.flat();
+  masterKey.wrapAll(items.map(({ key }) => key).filter((key) => key !== undefined));
   const describe = (extents: readonly Extent[]): Uint8Array =>
-    encodeManifest(items.flatMap((item, index) => item.describe(extents[index]!)));
+    joinManifest(items.flatMap((item, index) => item.describe(extents[index]!)));
   const loads = blocks.map((block) => block.reduce((sum, { bytes }) => sum + bytes.length, 0));
   const lastLoad = loads.at(-1) ?? 0;
   let blockBytes = Math.max(...loads, 1);

@@ -99,6 +99,15 @@ async function rebuildPiece(
 function beforeLate<T>(reading: Promise<T>, lateMs: number): Promise<T | undefined> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => setImmediate(resolve, undefined), lateMs);
-    reading.then(resolve, reject).finally(() => clearTimeout(timer));
+    reading.then(
+      (bytes) => {
+        clearTimeout(timer);
+        resolve(bytes);
+      },
+      (error: unknown) => {
+        clearTimeout(timer);
+        reject(error);
+      },
+    );
   });
 }

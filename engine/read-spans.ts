@@ -1,6 +1,5 @@
-import type { Lease } from '../core/byte-budget.ts';
 import { Failure, isFailure } from '../core/failure.ts';
-import type { SealedSpan, Stripe } from '../core/model.ts';
+import type { Extent, SealedSpan, Stripe } from '../core/model.ts';
 import { releaseMemory } from '../core/release-memory.ts';
 import type { DataKey } from '../crypto/data-key.ts';
 import {
@@ -14,7 +13,9 @@ import {
 import { rowDataBytes } from '../erasure/geometry.ts';
 import type { PiecePlace } from './block-reader.ts';
 import { packagesOf } from './cut-spans.ts';
+import type { WholeRead } from './engine.ts';
 import type { EngineParts } from './engine-parts.ts';
+import type { PieceCache } from './piece-cache.ts';
 import { readExtents } from './read-extents.ts';
 import { readPiece } from './read-piece.ts';
 
@@ -29,18 +30,21 @@ export async function* readSpans(
   spans: readonly SealedSpan[],
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array, void, void> {
-  const [only] = spans;
-  if (spans.length === 1 && only !== undefined) {
-    const whole = await readInOneBlock(parts, only, signal);
-    if (whole !== undefined) {
-      try {
-        yield whole.bytes;
-      } finally {
-        whole.lease.release();
-      }
-      return;
-    }
+  const whole = await readInOneBlock(parts, spans, { signal }, undefined);
+  if (whole === undefined) return yield* readThroughBlocks(parts, spans, signal);
+  try {
+    yield whole.bytes;
+  } finally {
+    whole.release();
   }
+}
+
+/** As `readSpans`, without a look whether `readInOneBlock` would do. */
+export async function* readThroughBlocks(
+  parts: EngineParts,
+  spans: readonly SealedSpan[],
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, void> {
   // All of them from the beginning: what is read last may have gone, or been moved, by then.
   const ids = [...new Set(spans.flatMap((span) => span.extents.map(({ stripeId }) => stripeId)))];
   parts.pins.pin(ids);
@@ -55,63 +59,95 @@ export async function* readSpans(
   }
 }
 
+/** A span that one extent holds, in no more than two packages: only such bytes can lie within one block. */
+type ShortSpan = SealedSpan & { readonly extents: readonly [Extent] };
+
+function isShort(span: SealedSpan | undefined): span is ShortSpan {
+  if (span?.extents.length !== 1) return false;
+  const { first, last } = packagesOf(span);
+  return last - first <= 1;
+}
+
 /**
  * The quick way to small objects and ranges: sealed bytes that lie within one block are read by themselves, and their
  * tags say whether they are right. The rest of the block and its digest are not needed (docs/decisions/0015).
  *
- * @returns the plain bytes with the memory that they count for, which the caller gives back; undefined where that cannot
+ * @param caller.signal looked at only where a provider has to be asked
+ * @param pieces what was read lately; undefined for who wants to know what the providers hold, or to have the bytes alone
+ * @returns the plain bytes, and what gives back the memory that they count for; undefined where that cannot
  *   be, or did not work: then the general way finds out why, and mends it
  */
-async function readInOneBlock(
+export async function readInOneBlock(
   parts: EngineParts,
-  span: SealedSpan,
-  signal: AbortSignal,
-): Promise<{ bytes: Uint8Array; lease: Lease } | undefined> {
-  const [extent, ...others] = span.extents;
-  const { first, last } = packagesOf(span);
-  if (extent === undefined || others.length > 0 || last - first > 1) return undefined;
-  const lease = parts.readBudget.tryAcquire(2 * extent.length);
+  spans: readonly SealedSpan[],
+  caller: { readonly signal: AbortSignal },
+  pieces: PieceCache | undefined,
+): Promise<WholeRead | undefined> {
+  const [span] = spans;
+  if (spans.length !== 1 || !isShort(span)) return undefined;
+  const [extent] = span.extents;
+  const known = pieces?.find(extent);
+  const lease = parts.readBudget.tryAcquire(known === undefined ? 2 * extent.length : span.length);
   if (lease === undefined) return undefined;
-  let isRead = false;
-  parts.pins.pin([extent.stripeId]);
   try {
-    const stripe = (await parts.metadata.findStripes([extent.stripeId])).get(extent.stripeId);
-    if (stripe === undefined) throw new Failure('stripe-missing', { stripeId: extent.stripeId });
-    const place = placeInBlock(stripe, extent.offset, extent.length);
-    if (place === undefined) return undefined;
-    const sealed = await readPiece(parts, { stripe, place, length: extent.length }, signal);
-    if (sealed === undefined) return undefined;
-    const opener = new SpanOpener(span, unwrapKey(parts, span));
-    const pieces = [...opener.update(sealed, false)];
-    opener.finish();
-    parts.metrics.blocksRead.inc(verified);
-    const [piece] = pieces;
-    const bytes = pieces.length === 1 && piece ? piece : joinPieces(pieces);
-    lease.shrink(bytes.length);
-    isRead = true;
-    return { bytes, lease };
+    const startedAtMs = known === undefined ? performance.now() : 0;
+    const plain = known ?? (await openPiece(parts, span, caller.signal));
+    if (plain !== undefined) {
+      if (known === undefined && pieces !== undefined) {
+        pieces.keep(extent, plain);
+        // What a client feels of upkeep.
+        parts.clientLoad.note('read', performance.now() - startedAtMs);
+      }
+      parts.blocks.noteSmallRead(known === undefined ? 'provider' : 'memory');
+      const bytes = cutPackage(span, packagesOf(span).first, plain);
+      lease.shrink(bytes.length);
+      return { bytes, release: () => lease.release() };
+    }
   } catch (error) {
-    signal.throwIfAborted();
+    lease.release();
+    caller.signal.throwIfAborted();
     if (isFailure(error, 'stripe-missing')) throw error;
-    return undefined;
+  }
+  lease.release();
+  return undefined;
+}
+
+/** Reads and opens the packages of a short span; undefined where they do not lie within one block, or come late. */
+async function openPiece(parts: EngineParts, span: ShortSpan, signal: AbortSignal): Promise<Uint8Array | undefined> {
+  const [{ stripeId, offset, length }] = span.extents;
+  parts.pins.pin([stripeId]);
+  try {
+    const stripe = (await parts.metadata.findStripes([stripeId])).get(stripeId);
+    if (stripe === undefined) throw new Failure('stripe-missing', { stripeId });
+    const place = placeInBlock(stripe, offset, length);
+    if (place === undefined) return undefined;
+    const sealed = await readPiece(parts, { stripe, place, length }, signal);
+    if (sealed === undefined) return undefined;
+    const plain = openPackages(span, unwrapKey(parts, span), sealed);
+    parts.blocks.noteVerified();
+    return plain;
   } finally {
-    parts.pins.unpin([extent.stripeId]);
-    if (!isRead) lease.release();
+    parts.pins.unpin([stripeId]);
   }
 }
 
-/** In a buffer of its own: `Buffer.concat` may take one from the pool that all share, which nobody may give away. */
-function joinPieces(pieces: readonly Uint8Array[]): Uint8Array {
-  const joined = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    joined.set(piece, at);
-    at += piece.length;
-  }
+/** @throws Failure `package-corrupt` */
+function openPackages(span: ShortSpan, dataKey: DataKey, sealed: Uint8Array): Uint8Array {
+  const { first, last } = packagesOf(span);
+  const open = (index: number, bytes: Uint8Array): Uint8Array => {
+    const plain = openPackage(dataKey, span.streamBytes, index, bytes);
+    if (plain === undefined) throw corrupt(span, `package ${index} does not open`);
+    return plain;
+  };
+  if (first === last) return open(first, sealed);
+  const head = open(first, sealed.subarray(0, sealedPackageBytes));
+  const tail = open(last, sealed.subarray(sealedPackageBytes));
+  // In a buffer of its own: `Buffer.concat` may take one from the pool that all share, which nobody may give away.
+  const joined = new Uint8Array(head.length + tail.length);
+  joined.set(head);
+  joined.set(tail, head.length);
   return joined;
 }
-
-const verified = { outcome: 'verified' } as const;
 
 /** Where in a block a piece of a stripe's data lies; undefined where it lies in several, or the shard is not at hand. */
 function placeInBlock(stripe: Stripe, offset: number, length: number): PiecePlace | undefined {
@@ -154,9 +190,8 @@ class SpanOpener {
 
   /**
    * @param sealed the next bytes, a buffer of its own, which is given back when all of it was used; the caller gives it up
-   * @param isReleased false to leave it alone
    */
-  *update(sealed: Uint8Array, isReleased = true): Generator<Uint8Array, void, void> {
+  *update(sealed: Uint8Array): Generator<Uint8Array, void, void> {
     let rest = sealed;
     while (rest.length > 0) {
       const wantedBytes = this.#sealedLength() - this.#begunBytes;
@@ -173,7 +208,7 @@ class SpanOpener {
         yield this.#open(whole);
       }
     }
-    if (isReleased) releaseMemory(sealed);
+    releaseMemory(sealed);
   }
 
   /** @throws Failure `package-corrupt` where bytes are missing at the end */
@@ -189,11 +224,17 @@ class SpanOpener {
   }
 
   #open(sealed: Uint8Array): Uint8Array {
-    const { streamBytes, offset, length } = this.#span;
+    const { streamBytes } = this.#span;
     const index = this.#index++;
     const plain = openPackage(this.#dataKey, streamBytes, index, sealed);
     if (plain === undefined) throw corrupt(this.#span, `package ${index} does not open`);
-    const start = index * packageBytes;
-    return plain.subarray(Math.max(offset - start, 0), Math.min(offset + length - start, plain.length));
+    return cutPackage(this.#span, index, plain);
   }
+}
+
+/** What a span means of its packages from `index` on. */
+function cutPackage({ offset, length }: SealedSpan, index: number, plain: Uint8Array): Uint8Array {
+  const start = index * packageBytes;
+  if (offset <= start && offset + length >= start + plain.length) return plain;
+  return plain.subarray(Math.max(offset - start, 0), Math.min(offset + length - start, plain.length));
 }

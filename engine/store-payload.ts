@@ -2,14 +2,15 @@ import { markDurableStep } from '../core/durable-steps.ts';
 import { Failure, isFailure } from '../core/failure.ts';
 import type { ChecksumAlgorithm, Extent, Profile, StoredContent } from '../core/model.ts';
 import type { Payload } from '../core/payload.ts';
-import { createDataKey } from '../crypto/data-key.ts';
+import { drawDataKey } from '../crypto/data-key.ts';
+import { wrappedKeyBytes } from '../crypto/master-key.ts';
 import { sealedBytes, sealWhole } from '../crypto/sealed-stream.ts';
 import type { NewStripe } from '../metadata/metadata-store.ts';
 import { collectPayload } from './collect-payload.ts';
-import { checkDeclaredDigests, PayloadDigester } from './digest-payload.ts';
+import { checkDeclaredDigests, digestWhole } from './digest-payload.ts';
 import { discardStripes } from './discard-stripes.ts';
 import type { EngineParts } from './engine-parts.ts';
-import { boundManifest, type ManifestEntry } from './manifest.ts';
+import { EntryText, type ManifestEntry } from './manifest.ts';
 import type { PackItem, PackOutcome } from './packer.ts';
 import { isDegraded, writeContent } from './write-content.ts';
 
@@ -92,24 +93,27 @@ async function storeSmall<T>(
   const lease = await parts.writeBudget.acquire(2 * sizeBytes, signal);
   try {
     const plain = await collectPayload(payload, sizeBytes, signal);
-    const digester = new PayloadDigester(wantedDigests(payload, checksumAlgorithm));
-    digester.update(plain);
-    const { etag, checksum, ...others } = digester.finish();
-    checkDeclaredDigests(payload.declaredDigests(), { etag, checksum, ...others });
+    const digests = digestWhole(plain, wantedDigests(payload, checksumAlgorithm));
+    checkDeclaredDigests(payload.declaredDigests(), digests);
+    const { etag, checksum } = digests;
     const described = { sizeBytes, etag, ...(checksum && { checksum }) };
     const stamp = takeStamp();
     if (sizeBytes === 0) {
       return await registerEmpty(parts, { content: { ...described, spans: [] }, stripes: [], ...stamp }, register);
     }
-    const dataKey = createDataKey();
-    const span = { wrappedKey: parts.masterKey.wrap(dataKey), streamBytes: sizeBytes, offset: 0, length: sizeBytes };
+    const { dataKey, bytes: keyBytes } = drawDataKey();
+    const wrappedKey = new Uint8Array(wrappedKeyBytes);
+    const span = { wrappedKey, streamBytes: sizeBytes, offset: 0, length: sizeBytes };
     const sealed = new Uint8Array(sealedBytes(sizeBytes));
     sealWhole(dataKey, plain, sealed);
     const contentIn = (extents: readonly Extent[]): StoredContent => ({ ...described, spans: [{ ...span, extents }] });
+    const entry = new EntryText(describe(contentIn([]), stamp));
     const item: PackItem = {
       bytes: sealed,
-      entryBytes: boundManifest(describe(contentIn([]), stamp), 1),
-      describe: (extent) => [describe(contentIn([extent]), stamp)],
+      entryBytes: entry.boundBytes,
+      describe: (extent) => [entry.in([{ ...span, extents: [extent] }])],
+      // Wrapped with those of the others in the pack.
+      key: { bytes: keyBytes, wrapped: wrappedKey, isWrapped: false },
     };
     for (let attempt = 1; ; attempt++) {
       const packed = await parts.packerOf(profile).add(item);

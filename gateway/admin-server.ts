@@ -2,9 +2,16 @@ import type { Server } from 'node:http';
 import express from 'express';
 import type { Metrics } from '../core/metrics.ts';
 import { nodeHttp } from '../core/node-http.ts';
+import type { AdminHandler } from './admin/admin-handler.ts';
 
-/** The operators' listener: metrics and health. It serves no object and knows no account. */
-export function createAdminServer(parts: { metrics: Metrics; isReady: () => boolean }): Server {
+export interface AdminServerParts {
+  readonly metrics: Metrics;
+  readonly isReady: () => boolean;
+  readonly handler: AdminHandler;
+}
+
+/** The operators' listener: metrics and health for whoever asks, and the admin API for the root account. It serves no object. */
+export function createAdminServer(parts: AdminServerParts): Server {
   const app = express();
   app.disable('x-powered-by');
   app.get('/metrics', async (_request, response) => {
@@ -17,6 +24,11 @@ export function createAdminServer(parts: { metrics: Metrics; isReady: () => bool
   app.get('/health/ready', (_request, response) => {
     const ready = parts.isReady();
     response.status(ready ? 200 : 503).json({ status: ready ? 'ready' : 'not ready' });
+  });
+  app.use('/admin', (message, response) => {
+    // Express takes off what it was mounted at.
+    message.url = message.originalUrl;
+    void parts.handler.handle(message, response);
   });
   return nodeHttp.createServer(app);
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Log } from '../core/log.ts';
 import type { Metrics } from '../core/metrics.ts';
+import type { WholeRead } from '../engine/engine.ts';
 import { renderErrorDocument, toS3Error } from './error-response.ts';
 import type { S3Response } from './operation.ts';
 import { RequestBody } from './request-body.ts';
@@ -20,6 +21,9 @@ export interface ExchangeParts {
 
 type Headers = S3Response['headers'];
 
+/** Up to this length a body is handed over as text. */
+const maxTextBytes = 8 * 1024;
+
 /** One request and its answer: the only place that writes to a client's socket. */
 export class Exchange implements IncomingRequest {
   readonly message: IncomingMessage;
@@ -28,9 +32,13 @@ export class Exchange implements IncomingRequest {
   readonly #parts: ExchangeParts;
   readonly #response: ServerResponse;
   readonly #startedAtMs = performance.now();
-  readonly #gone = new AbortController();
+  /** Made for who asks for the signal: most small requests do not. */
+  #gone: AbortController | undefined;
+  #isGone = false;
   /** The source of an answer that was handed over whole: to be told when it was sent. */
   #sending: AsyncIterator<Uint8Array> | undefined;
+  /** Answered whole, and counting as memory in use until it was sent. */
+  #whole: WholeRead | undefined;
   #operation = 'Unknown';
   #code = '';
   #mustClose = false;
@@ -52,7 +60,16 @@ export class Exchange implements IncomingRequest {
 
   /** Aborted when the client goes away. */
   get signal(): AbortSignal {
+    if (this.#gone === undefined) {
+      this.#gone = new AbortController();
+      if (this.#isGone) this.#gone.abort();
+    }
     return this.#gone.signal;
+  }
+
+  #leave(): void {
+    this.#isGone = true;
+    this.#gone?.abort();
   }
 
   onOperation(name: string): void {
@@ -62,13 +79,14 @@ export class Exchange implements IncomingRequest {
   async run(): Promise<void> {
     this.#parts.metrics.requestTally.inFlight++;
     this.#response.on('close', () => this.#finish());
-    this.#response.on('error', () => this.#gone.abort());
+    this.#response.on('error', () => this.#leave());
     try {
       const { headers, httpVersion } = this.message;
       if (headers.host === undefined && httpVersion === '1.1') throw new S3Error('InvalidRequest', 'No Host header.');
       const { status, headers: answerHeaders, body } = await this.#parts.handler.handle(this);
-      if (typeof body === 'object' && !(body instanceof Uint8Array)) await this.#stream(status, answerHeaders, body);
-      else this.#send(status, answerHeaders, body);
+      if (typeof body !== 'object' || body instanceof Uint8Array) this.#send(status, answerHeaders, body);
+      else if ('release' in body) this.#sendWhole(status, answerHeaders, body);
+      else await this.#stream(status, answerHeaders, body);
     } catch (error) {
       this.#refuse(error);
     }
@@ -82,6 +100,20 @@ export class Exchange implements IncomingRequest {
     this.#response.end(this.message.method === 'HEAD' ? undefined : bytes);
   }
 
+  #sendWhole(status: number, headers: Headers, whole: WholeRead): void {
+    if (this.#isGone) {
+      whole.release();
+      return;
+    }
+    this.#whole = whole;
+    const { bytes } = whole;
+    this.#parts.metrics.requestTally.bytesOut += bytes.length;
+    this.#writeHead(status, headers, undefined);
+    // As text, head and body are one string, for which node needs one buffer and one call.
+    if (bytes.length <= maxTextBytes) this.#response.end(latin1(bytes), 'latin1');
+    else this.#response.end(bytes);
+  }
+
   async #stream(status: number, headers: Headers, body: AsyncIterable<Uint8Array>): Promise<void> {
     const chunks = body[Symbol.asyncIterator]();
     // The first chunk before the status line: what can fail early is still answered as an error.
@@ -90,7 +122,7 @@ export class Exchange implements IncomingRequest {
     try {
       this.#writeHead(status, headers, undefined);
       const isWhole = !next.done && String(next.value.length) === headers?.['content-length'];
-      if (isWhole && !this.#gone.signal.aborted) {
+      if (isWhole && !this.#isGone) {
         // Head and body in one go; `#finish` tells the source once the kernel has them.
         this.#sending = chunks;
         tally.bytesOut += next.value.length;
@@ -109,7 +141,7 @@ export class Exchange implements IncomingRequest {
 
   /** Until the kernel has the bytes: whoever made the chunk may use its memory again when it is asked for the next one. */
   #write(chunk: Uint8Array): Promise<void> {
-    const { signal } = this.#gone;
+    const { signal } = this;
     return new Promise((resolve, reject) => {
       const giveUp = (): void => reject(signal.reason);
       signal.addEventListener('abort', giveUp, { once: true });
@@ -137,7 +169,7 @@ export class Exchange implements IncomingRequest {
 
   #refuse(cause: unknown): void {
     const { log } = this.#parts;
-    if (this.#gone.signal.aborted) return; // Nobody is there to be told.
+    if (this.#isGone) return; // Nobody is there to be told.
     const error = toS3Error(cause);
     this.#code = error.code;
     const context = {
@@ -177,8 +209,9 @@ export class Exchange implements IncomingRequest {
   #finish(): void {
     const { metrics, log } = this.#parts;
     const wasSent = this.#response.writableFinished;
-    if (!wasSent) this.#gone.abort();
+    if (!wasSent) this.#leave();
     else this.body.drop();
+    this.#whole?.release();
     if (this.#sending !== undefined) void this.#endSource(this.#sending, wasSent);
     const [operation, code, status] = [this.#operation, this.#code, this.#response.statusCode];
     const seconds = (performance.now() - this.#startedAtMs) / 1000;
@@ -197,4 +230,8 @@ export class Exchange implements IncomingRequest {
       this.#parts.log.warn({ requestId: this.requestId, err: error }, 'the source of an answer failed after its end');
     }
   }
+}
+
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
 }

@@ -1,6 +1,6 @@
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import express from 'express';
+import express, { type Express, type Request, type Response } from 'express';
 import type { Log } from '../core/log.ts';
 import type { Metrics } from '../core/metrics.ts';
 import { nodeHttp } from '../core/node-http.ts';
@@ -31,6 +31,8 @@ export function createHttpServer(parts: HttpServerParts): Server {
   app.disable('x-powered-by');
   app.disable('etag');
   app.use((message: IncomingMessage, response: ServerResponse) => serve(message, response));
+  const listener = (message: IncomingMessage, response: ServerResponse): void =>
+    void app(message as Request, response as Response, giveUp);
   const server = nodeHttp.createServer(
     {
       maxHeaderSize: 32 * 1024,
@@ -39,19 +41,41 @@ export function createHttpServer(parts: HttpServerParts): Server {
       requestTimeout: 0,
       // Refused here, as every other request is, and not by Node, which sends no body and no request id.
       requireHostHeader: false,
+      ...prepareClasses(app),
     },
-    app,
+    listener,
   );
   server.on('checkContinue', (message, response) => {
     awaitingContinue.add(message);
-    app(message, response);
+    listener(message, response);
   });
   // RFC 9110, section 10.1.1: an expectation that we do not know may be ignored.
-  server.on('checkExpectation', app);
+  server.on('checkExpectation', listener);
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) =>
     answerBadHttp(error, socket, requestIds.next()),
   );
   return server;
+}
+
+/** Express calls it where no handler took the request, or one threw; ours takes all, and answers its own errors. */
+function giveUp(error?: unknown): void {
+  throw error ?? new Error('a request was left to Express');
+}
+
+/**
+ * Node's classes with Express's prototypes from the beginning. Express would give them to each request and response later, and
+ * an object whose prototype was changed is slow wherever V8 has seen others like it.
+ */
+function prepareClasses(app: Express): Pick<ServerOptions, 'IncomingMessage' | 'ServerResponse'> {
+  class PreparedRequest extends nodeHttp.IncomingMessage {}
+  class PreparedResponse extends nodeHttp.ServerResponse {}
+  Object.setPrototypeOf(PreparedRequest.prototype, app.request);
+  Object.setPrototypeOf(PreparedResponse.prototype, app.response);
+  Object.assign(app, { request: PreparedRequest.prototype, response: PreparedResponse.prototype });
+  return {
+    IncomingMessage: PreparedRequest,
+    ServerResponse: PreparedResponse as unknown as typeof ServerResponse,
+  };
 }
 
 /** What is not HTTP, or too large a head, never reaches a handler; it gets S3's XML all the same. */

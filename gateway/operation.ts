@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Clock } from '../core/clock.ts';
 import type { Account, Bucket } from '../core/model.ts';
 import type { Payload } from '../core/payload.ts';
-import type { Engine } from '../engine/engine.ts';
+import type { Engine, WholeRead } from '../engine/engine.ts';
 import type { Accounts } from './accounts.ts';
 import type { Scope } from './request-target.ts';
 
@@ -12,8 +12,11 @@ export type Method = 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE';
 export interface S3Response {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string | undefined>>;
-  /** The server asks a stream for its first chunk before it sends the status, so that an early error is still a clean one. */
-  readonly body?: string | Uint8Array | AsyncIterable<Uint8Array>;
+  /**
+   * The server asks a stream for its first chunk before it sends the status, so that an early error is still a clean one. What was
+   * read whole is released once it was sent.
+   */
+  readonly body?: string | Uint8Array | WholeRead | AsyncIterable<Uint8Array>;
 }
 
 /** What every operation is given: an authenticated request, and the parts that it acts on. */

@@ -8,6 +8,7 @@ import {
   maxSmallReadBytes,
 } from '../placement/providers/node/node-protocol.ts';
 import { maxRootBytes } from '../placement/providers/provider.ts';
+import { appendPieces } from './append-pieces.ts';
 import type { NodeAnswer, NodeCall, NodeParts } from './node-call.ts';
 import { NodeFault, outcomeOf } from './node-fault.ts';
 import { runCalls } from './serve-batch.ts';
@@ -36,7 +37,7 @@ export async function putShard({ provider, budget, metrics }: NodeParts, call: N
   await counted(metrics, 'put', async () => {
     const writer = await provider.createShard(call.signal);
     try {
-      for await (const piece of call.body.pieces()) await writer.append(piece);
+      await appendPieces(writer, call.body.pieces());
       await writer.commit(cid);
     } finally {
       await writer.abort();

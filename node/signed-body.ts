@@ -37,7 +37,7 @@ export class SignedBody {
   }
 
   /**
-   * The body in pieces, each a list of buffers. What it throws at the end, where the digest does not fit, makes all of
+   * The body in pieces, each a list of buffers that belong to the caller. What it throws at the end, where the digest does not fit, makes all of
    * them worthless.
    */
   async *pieces(): AsyncGenerator<readonly Buffer[]> {

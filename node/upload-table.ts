@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { ShardCid } from '../core/model.ts';
 import type { NodeMetrics } from '../core/node-metrics.ts';
 import type { Provider, ShardWriter } from '../placement/providers/provider.ts';
+import { appendPieces } from './append-pieces.ts';
 import { NodeFault } from './node-fault.ts';
 
 /** So many commits are remembered, for gateways that did not hear the answer and ask again. */
@@ -66,10 +67,9 @@ export class UploadTable {
     const upload = this.#take(id);
     try {
       if (offset !== upload.bytes) throw new NodeFault('bad-request', `the upload has ${upload.bytes} bytes`);
-      for await (const piece of pieces) {
-        await upload.writer.append(piece);
-        for (const buffer of piece) upload.bytes += buffer.length;
-      }
+      await appendPieces(upload.writer, pieces, (bytes) => {
+        upload.bytes += bytes;
+      });
       this.#giveBack(id, upload);
     } catch (error) {
       await this.#drop(id, upload);

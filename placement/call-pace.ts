@@ -22,8 +22,10 @@ const normalFactor = 2;
 const leastGapMs: Readonly<Record<CallKind, number>> = { 'read-small': 2, 'read-large': 2, write: 50 };
 /** How much a new observation weighs in what is typical. */
 const newWeight = 1 / 8;
-/** A call that was late would have taken longer by some; on average as long again. */
-const lateFactor = 2;
+/** What ends at about the same moment counts once: when this process was busy, all that came meanwhile seems to have taken long. */
+const minGapMs = 5;
+/** A call that was late would have taken longer by some: it is taken for so many times what it took so far. */
+const lateFactor = 3;
 /** How long a slow provider is left alone before it is tried again; doubled each time, up to the second. */
 const firstRestMs = 1_000;
 const maxRestMs = 30_000;
@@ -39,6 +41,7 @@ export class CallPace {
   #observations = 0;
   /** The logarithm of a mean that follows the last dozen calls; one that takes ten times as long moves it by a third. */
   #typicalLog = 0;
+  #followedAtMs = Number.NEGATIVE_INFINITY;
   #isSlow = false;
   #restsSinceMs = 0;
   #restMs = 0;
@@ -86,6 +89,9 @@ export class CallPace {
   }
 
   #follow(ms: number): void {
+    const nowMs = this.#clock.now();
+    if (Math.abs(nowMs - this.#followedAtMs) < minGapMs) return;
+    this.#followedAtMs = nowMs;
     const log = Math.log(Math.max(ms, 1e-3));
     this.#observations += 1;
     this.#typicalLog += (log - this.#typicalLog) * Math.max(newWeight, 1 / this.#observations);

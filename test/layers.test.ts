@@ -28,7 +28,7 @@ const onlyIn: Readonly<Record<string, readonly string[]>> = {
   'better-sqlite3': ['metadata', 'placement'],
   '@subspace/reed-solomon-erasure.wasm': ['erasure'],
   multiformats: ['erasure'],
-  zod: ['core'],
+  zod: ['core', 'gateway'],
   pino: ['core'],
   'prom-client': ['core'],
   undici: ['placement'],

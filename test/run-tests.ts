@@ -1,12 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join, relative } from 'node:path';
-import { findTests, groups } from './groups/groups.ts';
+import { findGroup, findTests, type GroupName, groups } from './groups/groups.ts';
 
 // node test/run-tests.ts [node's options]: `npm test`. Every test file runs, in a process of its own or in that of its group.
 
 const project = join(import.meta.dirname, '..');
-const grouped = new Set((await Promise.all(Object.values(groups).flat().map(findTests))).flat());
+const names = Object.keys(groups) as GroupName[];
+const grouped = new Set((await Promise.all(names.map(findGroup))).flat());
 const files = (await findTests()).filter((path) => !grouped.has(path)).map((path) => relative(project, path));
 const options = ['--test', '--test-concurrency=3', '--test-timeout=600000', ...process.argv.slice(2)];
 const child = spawn(process.execPath, [...options, ...files], { cwd: project, stdio: 'inherit' });

@@ -35,7 +35,9 @@ export interface FleetKeeperParts {
   openProvider(record: ProviderRecord, mode: OpeningMode, signal: AbortSignal): Promise<Provider>;
   /** Tries what only this kind of provider can be asked; returns warnings. @throws Failure `provider-refused` */
   probeLocation?(record: ProviderRecord, signal: AbortSignal): Promise<readonly string[]>;
+  /** From one try to open a provider that does not open to the next; 5 s unless given. */
   readonly retryMs?: number;
+  /** From one measurement of space to the next; 30 s unless given. */
   readonly measureMs?: number;
 }
 

@@ -7,6 +7,7 @@ import type { Provider } from '../../placement/providers/provider.ts';
 import { openRoot } from '../recovery/root-record.ts';
 
 const probeBytes = 1_000;
+const maxCauses = 2;
 
 /**
  * Makes sure that a provider that joins holds nothing of anybody else: what no stripe is known for is deleted after a while.
@@ -97,12 +98,16 @@ function refuse(providerId: ProviderId, reason: string): Failure {
   return new Failure('provider-refused', { providerId, reason });
 }
 
-/** Why a provider cannot be used, in a sentence for operators: what its innermost cause says. */
+/** Why a provider cannot be used, in a sentence for operators: what the errors say that led to the failure. */
 export function explainFault(error: unknown): string {
   if (isFailure(error, 'provider-refused')) return error.detail.reason;
   if (isFailure(error, 'provider-timeout'))
     return `no answer to ${error.detail.call} within ${error.detail.timeoutMs} ms`;
-  let innermost = error;
-  while (innermost instanceof Error && innermost.cause !== undefined) innermost = innermost.cause;
-  return innermost instanceof Error ? innermost.message : String(innermost);
+  const messages: string[] = [];
+  for (let cause = error; cause !== undefined; cause = cause instanceof Error ? cause.cause : undefined) {
+    if (isFailure(cause) && cause.cause !== undefined) continue;
+    const message = cause instanceof Error ? cause.message : String(cause);
+    if (!messages.some((said) => said.includes(message))) messages.push(message);
+  }
+  return messages.slice(0, maxCauses).join(': ');
 }

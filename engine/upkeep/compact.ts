@@ -7,7 +7,7 @@ import { stripeTimeMs } from '../../erasure/stripe-id.ts';
 import type { NewStripe, SparseStripe, StripeReference } from '../../metadata/metadata-store.ts';
 import { discardStripes } from '../discard-stripes.ts';
 import { type EngineParts, findProfile } from '../engine-parts.ts';
-import { boundManifest, type ManifestEntry } from '../manifest.ts';
+import { boundManifest, contentOf, EntryText, type ManifestEntry } from '../manifest.ts';
 import { layOutPack } from '../pack-layout.ts';
 import { maxManifestBytes, type PackItem, writePack } from '../packer.ts';
 import { readExtents } from '../read-extents.ts';
@@ -181,7 +181,7 @@ export class Compactor {
     return {
       bytes,
       entryBytes: 0,
-      describe: (extent) => references.map((reference) => describeMoved(reference, { from, to: extent })),
+      describe: (extent) => references.map((reference) => renderEntry(describeMoved(reference, { from, to: extent }))),
     };
   }
 }
@@ -265,6 +265,10 @@ function describeMoved(reference: StripeReference, move: { from: Extent; to: Ext
     attributes: { headers, userMetadata, tags, storageClass },
     parts,
   };
+}
+
+function renderEntry(entry: ManifestEntry): string {
+  return new EntryText(entry).in(contentOf(entry).spans);
 }
 
 function moveSpans(spans: readonly SealedSpan[], { from, to }: { from: Extent; to: Extent }): SealedSpan[] {

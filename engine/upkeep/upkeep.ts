@@ -4,6 +4,7 @@ import type { EngineParts } from '../engine-parts.ts';
 import { FreedCollector } from './collect-freed.ts';
 import { OrphanCollector } from './collect-orphans.ts';
 import { Compactor } from './compact.ts';
+import { type DurabilityQuestion, type DurabilityReport, reportDurability } from './durability-report.ts';
 import { type MoveProgress, ShardMover } from './move/mover.ts';
 import { type AtRiskPage, type AtRiskQuery, type OwnersBelow, RedundancyCounter } from './redundancy-counter.ts';
 import { Repairer } from './repair.ts';
@@ -161,6 +162,11 @@ export class Upkeep {
       repairBytesPerS: this.#repairer.pace.bytesPerS(),
       oldestUnscrubbedMs: await this.#scrubber.oldestUnscrubbedMs(),
     });
+  }
+
+  /** How likely loss is, for the fleet at hand. */
+  readDurability(question: DurabilityQuestion): Promise<DurabilityReport> {
+    return reportDurability(this.#parts, question, this.#repairer.pace.bytesPerS());
   }
 
   /** Whose data can bear no further loss, cannot be read now, or is lost. */

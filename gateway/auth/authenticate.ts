@@ -15,6 +15,8 @@ export interface AuthContext {
   findCredentials(accessKeyId: string): { readonly secretAccessKey: string; readonly account: Account } | undefined;
   /** The only region in whose scope requests are valid. */
   readonly region: string;
+  /** The service in whose scope requests are valid; `s3` unless given. */
+  readonly service?: string;
   readonly clock: Clock;
   readonly signingKeys: SigningKeys;
   readonly memo: AuthorizationMemo;

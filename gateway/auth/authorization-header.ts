@@ -29,7 +29,12 @@ export const maxSkewMs = 15 * 60 * 1000;
 export function readAuthorizationHeader(
   request: AuthRequest,
   authorization: string,
-  context: { readonly region: string; readonly clock: Clock; readonly memo: AuthorizationMemo },
+  context: {
+    readonly region: string;
+    readonly service?: string;
+    readonly clock: Clock;
+    readonly memo: AuthorizationMemo;
+  },
 ): AuthorizationClaim {
   const { credential, signedHeaders, signature } = takeApart(authorization, context);
   const time = readSigningTime(request, context.memo);
@@ -59,7 +64,7 @@ const signatureLength = 64;
 
 function takeApart(
   authorization: string,
-  { region, memo }: { readonly region: string; readonly memo: AuthorizationMemo },
+  { region, service, memo }: { readonly region: string; readonly service?: string; readonly memo: AuthorizationMemo },
 ): ParsedAuthorization & { readonly signature: string } {
   // The signature stands last with every known client; then what comes before is the same for many requests.
   const digitsAt = authorization.length - signatureLength;
@@ -69,7 +74,7 @@ function takeApart(
   const known = endsInSignature ? memo.find(prefix) : undefined;
   if (known) return { credential: known.credential, signedHeaders: known.signedHeaders, signature: digits };
   const { Credential, SignedHeaders, Signature: signature } = parseComponents(authorization);
-  const credential = parseCredential(Credential, region);
+  const credential = parseCredential(Credential, region, service);
   if ('problem' in credential) throw malformed(credential.problem, credential.extra);
   const signedHeaders = SignedHeaders.toLowerCase().split(';');
   if (endsInSignature) memo.keep(prefix, { credential, signedHeaders });

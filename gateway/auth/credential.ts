@@ -14,7 +14,11 @@ export interface CredentialProblem {
 }
 
 /** Checks everything about a credential but whether the key exists. */
-export function parseCredential(text: string, expectedRegion: string): Credential | CredentialProblem {
+export function parseCredential(
+  text: string,
+  expectedRegion: string,
+  expectedService: string = scopeService,
+): Credential | CredentialProblem {
   const parts = text.split('/');
   const [accessKeyId = '', date = '', region = '', service, terminal] = parts;
   if (parts.length !== 5 || accessKeyId === '') {
@@ -23,8 +27,8 @@ export function parseCredential(text: string, expectedRegion: string): Credentia
   if (terminal !== scopeTerminal) {
     return { problem: `incorrect terminal "${terminal}". This endpoint uses "${scopeTerminal}".` };
   }
-  if (service !== scopeService) {
-    return { problem: `incorrect service "${service}". This endpoint belongs to "${scopeService}".` };
+  if (service !== expectedService) {
+    return { problem: `incorrect service "${service}". This endpoint belongs to "${expectedService}".` };
   }
   if (!/^\d{8}$/.test(date)) {
     return {
@@ -37,5 +41,5 @@ export function parseCredential(text: string, expectedRegion: string): Credentia
       extra: { Region: expectedRegion },
     };
   }
-  return { accessKeyId, date, region, scope: `${date}/${region}/${scopeService}/${scopeTerminal}` };
+  return { accessKeyId, date, region, service, scope: `${date}/${region}/${service}/${scopeTerminal}` };
 }

@@ -35,13 +35,13 @@ export function isPresigned(query: readonly QueryParameter[]): boolean {
 export function readPresignedQuery(
   request: AuthRequest,
   query: readonly QueryParameter[],
-  context: { readonly region: string; readonly clock: Clock },
+  context: { readonly region: string; readonly service?: string; readonly clock: Clock },
 ): AuthorizationClaim {
   const { parameters, hoistedHeaders } = separate(query);
   if (parameters['X-Amz-Algorithm'] !== algorithm) {
     throw invalid('X-Amz-Algorithm only supports "AWS4-HMAC-SHA256 and AWS4-ECDSA-P256-SHA256"');
   }
-  const credential = parseCredential(parameters['X-Amz-Credential'], context.region);
+  const credential = parseCredential(parameters['X-Amz-Credential'], context.region, context.service);
   if ('problem' in credential) {
     throw invalid(`Error parsing the X-Amz-Credential parameter; ${credential.problem}`, credential.extra);
   }

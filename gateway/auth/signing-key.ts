@@ -6,6 +6,8 @@ export interface CredentialScope {
   /** yyyyMMdd. */
   readonly date: string;
   readonly region: string;
+  /** `s3` unless given. */
+  readonly service?: string;
 }
 
 /** The last two parts of every scope that S3 knows. */
@@ -17,7 +19,7 @@ export const scopeTerminal = 'aws4_request';
  */
 export function deriveSigningKey(secretAccessKey: string, scope: CredentialScope): KeyObject {
   let key = createSecretKey(`AWS4${secretAccessKey}`, 'utf8');
-  for (const part of [scope.date, scope.region, scopeService, scopeTerminal]) {
+  for (const part of [scope.date, scope.region, scope.service ?? scopeService, scopeTerminal]) {
     key = createSecretKey(createHmac('sha256', key).update(part).digest());
   }
   return key;
@@ -30,7 +32,7 @@ interface KnownKey {
   readonly key: HmacSha256;
 }
 
-/** Derived keys, which are good for a day each, so that a request costs one HMAC instead of five. */
+/** Derived keys of one service, which are good for a day each, so that a request costs one HMAC instead of five. */
 export class SigningKeys {
   readonly #keys: LRUCache<string, KnownKey>;
   /** The next request is mostly of the same client. */

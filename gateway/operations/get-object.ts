@@ -7,6 +7,7 @@ export const getObject = objectOperation({
   method: 'GET',
   async handle(call) {
     const { object, status, headers } = await openForRead(call);
-    return { status, headers, body: releaseEach(object.read(call.signal)) };
+    const body = (await object.readWhole(call)) ?? releaseEach(object.read(call.signal));
+    return { status, headers, body };
   },
 });

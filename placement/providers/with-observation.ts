@@ -18,12 +18,10 @@ export function withObservation(provider: Provider, parts: { metrics: Metrics; h
   return new ObservedProvider(provider, parts);
 }
 
-type Outcomes = ReturnType<Metrics['providerCalls']['labels']>;
-
 /** The metrics of one call, looked up once: finding them by label costs more than counting. */
 interface CallMetrics {
-  readonly ok: Outcomes;
-  readonly seconds: ReturnType<Metrics['providerSeconds']['labels']>;
+  readonly ok: { value: number };
+  readonly seconds: ReturnType<Metrics['providerSeconds']['series']>;
 }
 
 /**
@@ -39,8 +37,8 @@ class ObservedProvider extends WrappedProvider {
   readonly #health: ProviderHealth;
   readonly #vitals: ProviderVitals;
   readonly #callMetrics: Readonly<Record<ProviderCall, CallMetrics>>;
-  readonly #bytesIn: ReturnType<Metrics['providerBytes']['labels']>;
-  readonly #bytesOut: ReturnType<Metrics['providerBytes']['labels']>;
+  readonly #bytesIn: { value: number };
+  readonly #bytesOut: { value: number };
 
   constructor(inner: Provider, { metrics, health }: { metrics: Metrics; health: ProviderHealth }) {
     super(inner);
@@ -51,13 +49,13 @@ class ObservedProvider extends WrappedProvider {
       providerCalls.map((call) => [
         call,
         {
-          ok: metrics.providerCalls.labels(this.id, call, 'ok'),
-          seconds: metrics.providerSeconds.labels(this.id, call),
+          ok: metrics.providerCalls.series({ provider: this.id, call, outcome: 'ok' }),
+          seconds: metrics.providerSeconds.series({ provider: this.id, call }),
         },
       ]),
-    ) as Record<ProviderCall, CallMetrics>;
-    this.#bytesIn = metrics.providerBytes.labels(this.id, 'in');
-    this.#bytesOut = metrics.providerBytes.labels(this.id, 'out');
+    ) as unknown as Record<ProviderCall, CallMetrics>;
+    this.#bytesIn = metrics.providerBytes.series({ provider: this.id, direction: 'in' });
+    this.#bytesOut = metrics.providerBytes.series({ provider: this.id, direction: 'out' });
   }
 
   protected override run<T>(call: ProviderCall, signal: AbortSignal | undefined, work: CallWork<T>): Promise<T> {
@@ -77,7 +75,7 @@ class ObservedProvider extends WrappedProvider {
     const startedAtMs = performance.now();
     try {
       const result = await work(signal);
-      ok.inc();
+      ok.value++;
       if (!localCalls.includes(call)) this.#vitals.succeed(startMark);
       if (kind !== undefined) this.#vitals.finish(kind, performance.now() - startedAtMs);
       return result;
@@ -92,7 +90,7 @@ class ObservedProvider extends WrappedProvider {
 
   override async putShard(cid: ShardCid, buffers: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
     await super.putShard(cid, buffers, signal);
-    for (const buffer of buffers) this.#bytesOut.inc(buffer.length);
+    for (const buffer of buffers) this.#bytesOut.value += buffer.length;
   }
 
   override async createShard(signal?: AbortSignal): Promise<ShardWriter> {
@@ -100,7 +98,7 @@ class ObservedProvider extends WrappedProvider {
     return {
       append: async (buffers) => {
         await writer.append(buffers);
-        for (const buffer of buffers) this.#bytesOut.inc(buffer.length);
+        for (const buffer of buffers) this.#bytesOut.value += buffer.length;
       },
       commit: (cid) => writer.commit(cid),
       abort: () => writer.abort(),
@@ -111,7 +109,7 @@ class ObservedProvider extends WrappedProvider {
     const bytes = await this.#observe('readShard', readKind(length), signal, (inner) =>
       this.inner.readShard(cid, offset, length, inner),
     );
-    this.#bytesIn.inc(bytes.length);
+    this.#bytesIn.value += bytes.length;
     return bytes;
   }
 
@@ -124,7 +122,7 @@ class ObservedProvider extends WrappedProvider {
         : isFailure(error)
           ? error.kind
           : 'error';
-    this.#metrics.providerCalls.labels(this.id, call, outcome).inc();
+    this.#metrics.providerCalls.inc({ provider: this.id, call, outcome });
     if (outcome === 'aborted' || outcome === 'overloaded' || outcome === 'shard-missing') return;
     if (outcome === 'provider-full') this.#vitals.refuse();
     else this.#vitals.fail(outcome === 'provider-timeout');

@@ -140,6 +140,7 @@ describe('writing to providers that are late, down, slow or full', () => {
     test = await createTestEngine({ ...patient, providerCount: 7 });
     const [slow] = test.providers;
     for (let call = 0; call < 40; call++) {
+      test.clock.nowMs += 5;
       for (const { id } of test.providers) test.health.of(id).finish('write', id === slow!.id ? 2_000 : 5);
     }
     for (let turn = 0; turn < 10; turn++) await putSome(`key ${turn}`, 900 * KiB);

@@ -6,7 +6,9 @@ import { MasterKey, sealedRecordOverheadBytes, wrappedKeyBytes } from '../../cry
 import {
   boundManifest,
   contentOf,
+  EntryText,
   encodeManifest,
+  joinManifest,
   type ManifestEntry,
   openManifest,
   sealManifest,
@@ -162,6 +164,33 @@ describe('the manifest of a stripe', () => {
     const [entry] = fc.sample(anyEntry, { numRuns: 1, seed: 3 });
     const sealed = Buffer.from(seal([{ ...entry!, bucket: 'planted-bucket', key: 'planted-key' }]));
     assert.ok(!sealed.includes('planted'));
+  });
+
+  it('is the same where the text of its entries was made before their place was known', () => {
+    fc.assert(
+      fc.property(anyEntry, anyEntry, (one, other) => {
+        const texts = [one, other].map((entry) => {
+          const text = new EntryText(withContent(entry, { ...contentOf(entry), spans: [] }));
+          return text.in(contentOf(entry).spans);
+        });
+        assert.deepEqual(openManifest(masterKey, stripeId, sealManifest(masterKey, stripeId, joinManifest(texts))), [
+          one,
+          other,
+        ]);
+      }),
+    );
+  });
+
+  it('of one span and extent is never longer than its text was bound to be', () => {
+    fc.assert(
+      fc.property(anyEntry, anyExtent, (entry, extent) => {
+        const [span] = contentOf(entry).spans;
+        if (span === undefined) return;
+        const text = new EntryText(entry);
+        assert.ok(Buffer.byteLength(text.in([{ ...span, extents: [extent] }])) <= text.boundBytes);
+      }),
+      { numRuns: 300 },
+    );
   });
 
   it('is never longer than was said before its digests and its place were known', () => {

@@ -6,6 +6,7 @@ import { maxBlockBytes, storedBlockBytes } from '../../erasure/geometry.ts';
 import type { Fault } from '../../placement/providers/faulty-provider.ts';
 import { extentsOf } from '../harness/extents-of.ts';
 import { patternBytes } from '../harness/pattern-bytes.ts';
+import { pollUntil } from '../harness/poll-until.ts';
 import {
   assertBudgetsFree,
   bucketName,
@@ -151,6 +152,39 @@ describe('small objects that arrive together', () => {
     const others = await findStripes(later);
     assert.ok(!others.has(own!.id), 'the first one waited for nobody');
     assert.equal(others.size, 1, 'all that came meanwhile are in one');
+  });
+
+  it('set out in a second pack while the first is under way, once they are nearly as many', async () => {
+    const held = Promise.withResolvers<void>();
+    let begun = 0;
+    for (const provider of test.providers) {
+      const putShard = provider.putShard.bind(provider);
+      provider.putShard = async (...call) => {
+        begun += 1;
+        await held.promise;
+        return putShard(...call);
+      };
+    }
+    const turns = async (): Promise<void> => {
+      for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+    };
+    const first = putAll(keysOf(8, 'first'));
+    await pollUntil('the first pack is under way', () => begun > 0);
+    await turns();
+    const ofFirst = begun;
+    const few = putAll(keysOf(5, 'few'));
+    await turns();
+    assert.equal(begun, ofFirst, 'five are too few beside eight');
+    const more = putAll(['one more']);
+    await pollUntil('the second pack is under way', () => begun > ofFirst);
+    await turns();
+    const ofBoth = begun;
+    const third = putAll(keysOf(30, 'third'));
+    await turns();
+    assert.equal(begun, ofBoth, 'there is no third one');
+    held.resolve();
+    await Promise.all([first, few, more, third]);
+    assert.equal((await findStripes([...keysOf(5, 'few'), 'one more'])).size, 1);
   });
 
   it('are spread over several packs at once when one would not hold them', async () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { packageBytes } from '../../crypto/sealed-stream.ts';
-import type { UploadTarget } from '../../engine/engine.ts';
+import type { OpenObject, UploadTarget } from '../../engine/engine.ts';
 import { patternBytes } from '../harness/pattern-bytes.ts';
 import {
   assertBudgetsFree,
@@ -14,6 +14,7 @@ import {
   payloadOf,
   plainAttributes,
   put,
+  readMetric,
   type TestEngine,
 } from './engine-harness.ts';
 
@@ -56,6 +57,14 @@ describe('any range of any object', () => {
     const request = { bucket: bucketName, key, ownerId, attributes: plainAttributes };
     const { uploadId } = await test.engine.uploads.create(request);
     return { bucket: bucketName, key, uploadId };
+  }
+
+  async function readWhole(key: string, range: OpenObject['range']): Promise<Buffer | undefined> {
+    const object = await test.engine.objects.open({ bucket: bucketName, key, ...(range && { range }) });
+    const whole = await object.readWhole({ signal: never });
+    const bytes = whole && Buffer.from(whole.bytes);
+    whole?.release();
+    return bytes;
   }
 
   async function storeParts(key: string, sizes: readonly number[]): Promise<void> {
@@ -113,10 +122,31 @@ describe('any range of any object', () => {
         const [one, other] = [toPosition(a, bytes.length), toPosition(b, bytes.length)];
         const [first, last] = [Math.min(one, other), Math.max(one, other)];
         const range = { kind: 'from', first, last } as const;
-        assert.ok((await get(test, key, { range })).equals(bytes.subarray(first, last + 1)), `${key} ${first}-${last}`);
+        const wanted = bytes.subarray(first, last + 1);
+        assert.ok((await get(test, key, { range })).equals(wanted), `${key} ${first}-${last}`);
+        // From a provider, or from memory where a range of the same packages was read before.
+        const whole = await readWhole(key, range);
+        assert.ok(whole === undefined || whole.equals(wanted), `${key} ${first}-${last} at once`);
+        if (bytes.length <= packageBytes) assert.ok(whole, `${key} is small`);
       }),
       { numRuns: 250 },
     );
+    await assertBudgetsFree(test);
+  });
+
+  it('is read from memory where it is of a small object that was read before', async () => {
+    const { smallReads } = test.metrics;
+    const fromMemory = (): Promise<number> => readMetric(smallReads, { source: 'memory' });
+    await readWhole('of 700', undefined);
+    const before = await fromMemory();
+    assert.ok(
+      (await readWhole('of 700', { kind: 'from', first: 10, last: 19 }))?.equals(
+        objects.get('of 700')!.subarray(10, 20),
+      ),
+    );
+    assert.equal(await fromMemory(), before + 1);
+    assert.ok((await get(test, 'of 700')).equals(objects.get('of 700')!));
+    assert.equal(await fromMemory(), before + 1, 'a copy or a check asks the providers');
     await assertBudgetsFree(test);
   });
 

@@ -41,7 +41,7 @@ it('a gateway whose six providers are buckets of another Holdfast outlives that 
     const buckets = await openBuckets(endpoint);
     return startGateway({
       dataDir: frontDir,
-      config: { limits: { suspectMs: 100, providerTimeoutMs: 5_000 } },
+      config: { limits: { pieceCacheBytes: 0, suspectMs: 100, providerTimeoutMs: 5_000 } },
       wrapProvider: (directory) => {
         void directory.close();
         return buckets.get(directory.id) as Provider;

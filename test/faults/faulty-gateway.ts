@@ -34,7 +34,8 @@ export async function startFaultyGateway(
   const plans = new Map<string, FaultPlan>();
   const gateway = await startGateway({
     ...options,
-    config: { limits: { suspectMs: 0, hedgeMs: 50, providerTimeoutMs: 1000, ...limits } },
+    // What is read is to come from the providers, each time.
+    config: { limits: { pieceCacheBytes: 0, suspectMs: 0, hedgeMs: 50, providerTimeoutMs: 1000, ...limits } },
     wrapProvider: (provider) => {
       const faulty = createFaultyProvider(provider);
       plans.set(provider.id, faulty.faults);

@@ -1,6 +1,5 @@
-import { glob } from 'node:fs/promises';
-import { join, relative } from 'node:path';
-import { describe } from 'node:test';
+import { glob, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 
 const testFolder = join(import.meta.dirname, '..');
 
@@ -17,17 +16,26 @@ export const groups = {
 
 export type GroupName = keyof typeof groups;
 
-/** The test files below a folder of `test/`, in order; all where none is named. */
+/** Hooks outside of all suites would run for every test of the process. */
+const hookOfAll = /^(test\.|it\.)?(before|after|beforeEach|afterEach)\(/m;
+
+/** All test files, in order. */
 export async function findTests(folder = ''): Promise<string[]> {
   const found: string[] = [];
-  for await (const path of glob('**/*.test.ts', { cwd: join(testFolder, folder) }))
+  for await (const path of glob('**/*.test.ts', { cwd: join(testFolder, folder) })) {
     found.push(join(testFolder, folder, path));
+  }
   return found.sort();
 }
 
-/** Registers all tests of a group with this process: each file is a suite, so that hooks at the top of one are its own. */
+/** The files of a group: all of its folders but those that have hooks outside of all suites. */
+export async function findGroup(name: GroupName): Promise<string[]> {
+  const paths = (await Promise.all(groups[name].map((folder) => findTests(folder)))).flat();
+  const isShared = await Promise.all(paths.map(async (path) => !hookOfAll.test(await readFile(path, 'utf8'))));
+  return paths.filter((_, index) => isShared[index]);
+}
+
+/** Registers all tests of a group with this process. */
 export async function importGroup(name: GroupName): Promise<void> {
-  for (const folder of groups[name]) {
-    for (const path of await findTests(folder)) describe(relative(testFolder, path), () => import(path));
-  }
+  for (const path of await findGroup(name)) await import(path);
 }

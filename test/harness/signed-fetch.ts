@@ -28,11 +28,11 @@ interface Key {
  * A client that sends exactly what it is told, path included, with a SigV4 signature of its own making: it shares no
  * code with the gateway. Source: AWS "Create a signed AWS API request".
  */
-export function createSignedFetch(endpoint: string, key: Key, region: string): SignedFetch {
+export function createSignedFetch(endpoint: string, key: Key, region: string, service = 's3'): SignedFetch {
   const { host, hostname, port } = new URL(endpoint);
   return (method, pathAndQuery, options = {}) => {
     const body = typeof options.body === 'string' ? Buffer.from(options.body) : options.body;
-    const headers = signHeaders({ method, pathAndQuery, host, region, key, body, options });
+    const headers = signHeaders({ method, pathAndQuery, host, region, service, key, body, options });
     return new Promise((resolve, reject) => {
       const sent = request(
         {
@@ -78,11 +78,12 @@ export function signHeaders(input: {
   pathAndQuery: string;
   host: string;
   region: string;
+  service?: string;
   key: Key;
   body?: Uint8Array | undefined;
   options?: SignedRequest;
 }): Record<string, string> {
-  const { method, pathAndQuery, host, region, key, body, options = {} } = input;
+  const { method, pathAndQuery, host, region, service = 's3', key, body, options = {} } = input;
   const timestamp = new Date(options.nowMs ?? Date.now()).toISOString().replace(/[:-]|\.\d{3}/g, '');
   const payloadHash = options.payloadHash ?? sha256(body ?? '');
   const headers: Record<string, string> = {
@@ -102,9 +103,9 @@ export function signHeaders(input: {
     names.join(';'),
     payloadHash,
   ].join('\n');
-  const scope = `${timestamp.slice(0, 8)}/${region}/s3/aws4_request`;
+  const scope = `${timestamp.slice(0, 8)}/${region}/${service}/aws4_request`;
   const toSign = ['AWS4-HMAC-SHA256', timestamp, scope, sha256(canonical)].join('\n');
-  const signingKey = [timestamp.slice(0, 8), region, 's3', 'aws4_request'].reduce<Buffer>(
+  const signingKey = [timestamp.slice(0, 8), region, service, 'aws4_request'].reduce<Buffer>(
     (secret, text) => createHmac('sha256', secret).update(text).digest(),
     Buffer.from(`AWS4${key.secretAccessKey}`),
   );

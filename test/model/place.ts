@@ -69,9 +69,11 @@ export class Place extends WrappedProvider {
     return result;
   }
 
-  override putShard(cid: ShardCid, buffers: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
+  /** What is damaged is replaced. */
+  override async putShard(cid: ShardCid, buffers: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
     this.#noteCommit(cid);
-    return super.putShard(cid, buffers, signal);
+    await super.putShard(cid, buffers, signal);
+    this.#damage.delete(cid);
   }
 
   override async createShard(signal?: AbortSignal): Promise<ShardWriter> {
@@ -81,6 +83,7 @@ export class Place extends WrappedProvider {
       commit: async (cid) => {
         this.#noteCommit(cid);
         await writer.commit(cid);
+        this.#damage.delete(cid);
       },
     };
   }

@@ -11,12 +11,26 @@ import { openDirectoryProvider } from '../../placement/providers/directory-provi
 import { createMemoryProvider } from '../../placement/providers/memory-provider.ts';
 import { generateNodeKey } from '../../placement/providers/node/node-key.ts';
 import { openNodeProvider } from '../../placement/providers/node/node-provider.ts';
+import { type ProviderCall, WrappedProvider } from '../../placement/providers/wrapped-provider.ts';
+import { pollUntil } from '../harness/poll-until.ts';
 import { nameOf } from '../placement/provider-conformance.ts';
 import { startTestNode, testKey } from './node-harness.ts';
 
 const id = 'm1' as ProviderId;
 const isProviderError = (error: unknown): boolean => isFailure(error, 'provider-error');
 const causeOf = (error: unknown): string => String((error as Error).cause);
+
+/** Its calls end when their signal is aborted, and not before. */
+class HangingProvider extends WrappedProvider {
+  held = 0;
+
+  protected override async run<T>(_call: ProviderCall, signal: AbortSignal | undefined): Promise<T> {
+    this.held++;
+    const { promise, reject } = Promise.withResolvers<T>();
+    signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
+    return promise.finally(() => this.held--);
+  }
+}
 
 describe('a gateway and its node', () => {
   it('go on after the node was started anew, with no error where no call was under way', async () => {
@@ -95,6 +109,25 @@ describe('a gateway and its node', () => {
     );
     assert.ok(requests <= 6, `${requests} requests`);
     assert.match(text, /^holdfast_node_calls_total\{call="put",outcome="ok"\} 300$/m);
+  });
+
+  it('end a call at the node too when its caller gives up', async () => {
+    const hanging = new HangingProvider(createMemoryProvider({ id }));
+    await using node = await startTestNode({ provider: hanging });
+    const client = node.connect();
+    const controller = new AbortController();
+    const reason = new Error('not worth the wait');
+    const bytes = randomBytes(100);
+    const calls = [
+      client.readShard(nameOf(bytes), 0, 100, controller.signal),
+      client.readShard(nameOf(bytes), 0, 100_000, controller.signal),
+      client.putShard(nameOf(bytes), [bytes], controller.signal),
+      client.reclaim(controller.signal),
+    ];
+    await pollUntil('all hang', () => hanging.held === 4);
+    controller.abort(reason);
+    for (const call of calls) await assert.rejects(call, (error) => error === reason);
+    await pollUntil('none hangs', () => hanging.held === 0);
   });
 
   it('use no more sockets than they may, however many calls there are', async () => {

@@ -47,9 +47,16 @@ function setUp() {
   const clock = { nowMs: 1_000_000, now: () => clock.nowMs };
   const pace = new CallPace('read-small', clock);
   const finish = (ms: number, calls = 1): void => {
-    for (let call = 0; call < calls; call++) pace.finish(ms, peersMs);
+    for (let call = 0; call < calls; call++) {
+      clock.nowMs += 5;
+      pace.finish(ms, peersMs);
+    }
   };
-  return { clock, pace, finish };
+  const late = (ms: number): void => {
+    clock.nowMs += 5;
+    pace.late(ms, peersMs);
+  };
+  return { clock, pace, finish, late };
 }
 
 describe('the pace of a provider', () => {
@@ -70,10 +77,10 @@ describe('the pace of a provider', () => {
   });
 
   it('is slow soon after its calls are given up as late, however long they would have taken', () => {
-    const { pace, finish } = setUp();
+    const { pace, finish, late } = setUp();
     finish(5, 1000);
     let calls = 0;
-    for (; !pace.isSlow && calls < 100; calls++) pace.late(10, peersMs);
+    for (; !pace.isSlow && calls < 100; calls++) late(10);
     assert.ok(calls > 1 && calls < 20, `after ${calls} calls`);
   });
 
@@ -82,14 +89,26 @@ describe('the pace of a provider', () => {
     finish(5, 100);
     finish(100);
     assert.equal(pace.isSlow, false);
-    const quick = new CallPace('read-small', { now: () => 0 });
-    for (let call = 0; call < 100; call++) quick.finish(1, 0.2);
+    const quick = new CallPace('read-small', { now: () => 5 * calls });
+    let calls = 0;
+    for (; calls < 100; calls++) quick.finish(1, 0.2);
+    assert.ok(quick.typicalMs! > 0.9);
     assert.equal(quick.isSlow, false);
   });
 
+  it('is not slow for many calls that seem to have taken long since this process was busy', () => {
+    const { pace, finish } = setUp();
+    finish(5, 100);
+    for (let call = 0; call < 100; call++) pace.finish(100, peersMs);
+    assert.equal(pace.isSlow, false);
+  });
+
   it('is not slow while there are no peers to compare with', () => {
-    const { pace } = setUp();
-    for (let call = 0; call < 100; call++) pace.finish(5_000, undefined);
+    const { clock, pace } = setUp();
+    for (let call = 0; call < 100; call++) {
+      clock.nowMs += 5;
+      pace.finish(5_000, undefined);
+    }
     assert.equal(pace.isSlow, false);
   });
 
@@ -106,7 +125,7 @@ describe('the pace of a provider', () => {
   });
 
   it('is left alone for longer after each trial that is slow or late, up to a bound', () => {
-    const { clock, pace, finish } = setUp();
+    const { clock, pace, finish, late } = setUp();
     finish(50, 10);
     const rests: number[] = [];
     for (let trial = 0; trial < 8; trial++) {
@@ -114,7 +133,7 @@ describe('the pace of a provider', () => {
       while (!pace.isOnTrial) clock.nowMs += 500;
       rests.push(clock.nowMs - startMs);
       if (trial % 2 === 0) finish(50);
-      else pace.late(20, peersMs);
+      else late(20);
     }
     assert.deepEqual(
       rests,

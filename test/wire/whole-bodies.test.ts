@@ -56,6 +56,10 @@ class WholeEngine {
   readonly failures: string[] = [];
   readonly sources: NotedSource[] = [];
   refusal: Error | undefined;
+  /** Whether objects are read at once. */
+  isReadWhole = false;
+  /** How many of those were given back. */
+  released = 0;
 
   asEngine(): Engine {
     const buckets = {
@@ -82,7 +86,10 @@ class WholeEngine {
         if (!bytes) throw new S3Error('NoSuchKey');
         const source = new NotedSource(bytes);
         this.sources.push(source);
-        return { version: this.#version(key), offset: 0, length: bytes.length, isPartial: false, read: () => source };
+        const version = this.#version(key);
+        const { length } = bytes;
+        const whole = this.isReadWhole ? { bytes, release: () => void this.released++ } : undefined;
+        return { version, offset: 0, length, isPartial: false, read: () => source, readWhole: async () => whole };
       },
     };
   }
@@ -159,6 +166,23 @@ describe('bodies that are taken whole', () => {
     connection.destroy();
     const { values } = await metrics.bodyBytes.get();
     assert.equal(values.find(({ labels }) => labels.direction === 'in')?.value, sentBytes);
+  });
+
+  it('are sent as they were read, whole, and released once', async () => {
+    engine.isReadWhole = true;
+    const connection = await RawConnection.open(url);
+    const sizes = [0, 1, 8 * KiB, 8 * KiB + 1, 100 * KiB];
+    for (const [index, bytes] of sizes.entries()) {
+      const body = Buffer.from(patternBytes(bytes));
+      engine.bodies.set('k', body);
+      await connection.write(head('GET', '/b/k', -1));
+      assert.deepEqual((await connection.readAnswer()).body, body);
+      await pollUntil('it is released', () => engine.released === index + 1);
+    }
+    connection.destroy();
+    const { values } = await metrics.bodyBytes.get();
+    const sentBytes = sizes.reduce((sum, bytes) => sum + bytes, 0);
+    assert.equal(values.find(({ labels }) => labels.direction === 'out')?.value, sentBytes);
   });
 
   it('may be pipelined', async () => {

@@ -1,0 +1,104 @@
+import { readFile } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { type Config, ConfigError, parseListenAddress } from '../core/config.ts';
+import { type AdminEndpoint, AdminFailure, askAdmin } from './admin-client.ts';
+import { type AdminCommand, type AdminOptions, adminCommands } from './admin-commands.ts';
+import { loadConfig } from './load-config.ts';
+import { rootKeyPath } from './root-account.ts';
+
+export const adminUsage = `usage: holdfast admin COMMAND [--json] [--endpoint URL] [--config FILE]
+
+${adminCommands.map(({ usage, summary }) => `  ${usage}\n      ${summary}`).join('\n')}
+
+The gateway is asked at --endpoint, HOLDFAST_ADMIN_ENDPOINT, or where the configuration has its admin listener. Requests are
+signed with the root key: HOLDFAST_ROOT_USER and HOLDFAST_ROOT_PASSWORD, else the one in the data directory.
+Exit codes: 0 done, 1 refused or not reached, 2 wrong usage.
+`;
+
+/** `holdfast admin`. Returns the exit code. */
+export async function runAdmin(args: string[], environment: NodeJS.ProcessEnv): Promise<number> {
+  const command = adminCommands.find(({ words }) => words.every((word, index) => args[index] === word));
+  if (command === undefined) {
+    process.stderr.write(adminUsage);
+    return 2;
+  }
+  const { values, positionals } = parseArgs({
+    args: args.slice(command.words.length),
+    allowPositionals: true,
+    options: {
+      json: { type: 'boolean' },
+      endpoint: { type: 'string' },
+      config: { type: 'string' },
+      ...Object.fromEntries(
+        Object.entries(command.options).map(([name, type]) => [name, { type: type === 'flag' ? 'boolean' : 'string' }]),
+      ),
+    } as Record<string, { type: 'string' | 'boolean' }>,
+  });
+  const options = values as AdminOptions;
+  const positional = readPositional(command, positionals);
+  const request = await command.prepare({ options, positional, environment, readFile: readText });
+  try {
+    const endpoint = await findEndpoint(options, environment);
+    const answer = await askAdmin(endpoint, request.method, request.target, request.body);
+    const text =
+      options.json === true ? `${JSON.stringify(answer, undefined, 2)}\n` : command.render(answer, positional);
+    process.stdout.write(text);
+    return 0;
+  } catch (error) {
+    if (!(error instanceof AdminFailure)) throw error;
+    process.stderr.write(`holdfast: ${[error.message, ...error.faults].join('\n  ')}\n`);
+    return 1;
+  }
+}
+
+function readPositional({ positional, usage }: AdminCommand, positionals: readonly string[]): string {
+  const expected = positional === undefined ? 0 : 1;
+  if (positionals.length === expected) return positionals[0] ?? '';
+  throw new ConfigError([
+    positionals.length < expected
+      ? `${positional}: must be given: ${usage}`
+      : `${positionals[expected]}: is one too many: ${usage}`,
+  ]);
+}
+
+async function findEndpoint(options: AdminOptions, environment: NodeJS.ProcessEnv): Promise<AdminEndpoint> {
+  const config = await loadConfig(environment, textOf(options.config) ?? environment.HOLDFAST_CONFIG);
+  const given = textOf(options.endpoint) ?? environment.HOLDFAST_ADMIN_ENDPOINT;
+  return {
+    url: given ? withScheme(given) : listenerUrl(config.adminListen),
+    region: config.region,
+    ...(config.root ?? (await readKeptKey(config))),
+  };
+}
+
+function withScheme(text: string): string {
+  return parseListenAddress(text) === undefined ? text : `http://${text}`;
+}
+
+function listenerUrl({ host, port }: Config['adminListen']): string {
+  const reachable = host === '0.0.0.0' || host === '::' ? 'localhost' : host;
+  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
+}
+
+async function readKeptKey({ dataDir }: Config): Promise<{ accessKeyId: string; secretAccessKey: string }> {
+  const path = rootKeyPath(dataDir);
+  try {
+    const { accessKeyId, secretAccessKey } = JSON.parse(await readFile(path, 'utf8')) as Record<string, unknown>;
+    if (typeof accessKeyId === 'string' && typeof secretAccessKey === 'string') return { accessKeyId, secretAccessKey };
+  } catch {
+    // The one sentence below says what is needed, whatever is wrong with the file.
+  }
+  throw new ConfigError([
+    `the root key: set HOLDFAST_ROOT_USER and HOLDFAST_ROOT_PASSWORD, or HOLDFAST_DATA_DIR where ${path} is not the gateway's`,
+  ]);
+}
+
+function textOf(value: string | boolean | undefined): string | undefined {
+  return typeof value === 'string' ? value : undefined;
+}
+
+function readText(path: string): Promise<string> {
+  return readFile(path, 'utf8').catch((error: Error) => {
+    throw new ConfigError([`${path}: ${error.message}`]);
+  });
+}
