@@ -15,10 +15,9 @@ export interface EngineLimits {
   readonly budgetWaitMs: number;
   /** Memory for verified digest tables of shards that were read. */
   readonly digestCacheBytes: number;
-  /** How long a block may take at the most before its row is also rebuilt from others; less once its provider's pace is known. */
   /** Memory for small objects that were read lately; 0: each read asks a provider. */
   readonly pieceCacheBytes: number;
-  /** How long a block may take before its row is also rebuilt from others. */
+  /** How long a block may take at the most before its row is also rebuilt from others; less once its provider's pace is known. */
   readonly hedgeMs: number;
   /** How long a write waits for a provider under suspicion. */
   readonly suspectWaitMs: number;

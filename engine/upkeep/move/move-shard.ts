@@ -107,10 +107,12 @@ class Mover {
 
   async run(): Promise<MovedShard> {
     const { fleet } = this.#parts;
-    const { id, k, m, shards } = this.#stripe;
+    const { id, k, m, shards, lostShards = [] } = this.#stripe;
     const source = fleet.find(this.#shard.providerId);
     if (source === undefined) return { outcome: 'failed', bytes: 0 };
-    const holders = shards.filter((shard) => shard !== this.#shard).map(({ providerId }) => providerId);
+    const others = shards.filter((shard) => shard !== this.#shard);
+    // A shard that was found to be wrong may be right again, and two at one provider would be lost together.
+    const holders = [...others, ...lostShards].map(({ providerId }) => providerId);
     const placer = fleet.placeStripe({ id, k, m, holders });
     for (let tried = 0; tried < maxTargets; tried++) {
       const target = this.#takeTarget(placer);
