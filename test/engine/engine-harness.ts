@@ -69,6 +69,8 @@ export interface TestEngineOptions {
   readonly timeoutMs?: number;
   readonly codec?: ErasureCodec;
   readonly log?: Log;
+  /** In the place of one in memory. The test closes it. */
+  readonly openProvider?: (id: ProviderId) => Promise<Provider>;
   readonly createFleet?: (parts: ConstructorParameters<typeof Fleet>[0]) => Fleet;
 }
 
@@ -80,11 +82,13 @@ export async function createTestEngine(options: TestEngineOptions = {}): Promise
   const metrics = new Metrics();
   const health = new ProviderHealth({ clock, suspectMs: 10_000 });
   const calls: string[] = [];
-  const providers = Array.from({ length: providerCount }, (_, index) => {
-    const id = `p${index}` as ProviderId;
-    const memory = createMemoryProvider({ id, ...(capacityBytes && { capacityBytes }) });
-    return createFaultyProvider(new RecordingProvider(memory, calls));
-  });
+  const createMemory = async (id: ProviderId) => createMemoryProvider({ id, ...(capacityBytes && { capacityBytes }) });
+  const openProvider = options.openProvider ?? createMemory;
+  const providers: FaultyProvider[] = [];
+  for (let index = 0; index < providerCount; index++) {
+    const provider = await openProvider(`p${index}` as ProviderId);
+    providers.push(createFaultyProvider(new RecordingProvider(provider, calls)));
+  }
   const members = providers.map((provider) =>
     memberOf(withObservation(withDeadline(provider, { timeoutMs }), { metrics, health })),
   );

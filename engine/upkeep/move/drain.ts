@@ -45,8 +45,8 @@ interface Walk {
   at: number;
   /** Within the placement. */
   after: StripeId | undefined;
-  moved: number;
   bytesLeft: number;
+  readonly outcomes: Set<MoveOutcome>;
 }
 
 interface Drain {
@@ -147,20 +147,22 @@ export class Drainer {
     const page = await this.#takePage(walk);
     if (page.length === 0) {
       drain.walk = undefined;
-      drain.nextWalkAtMs = clock.now() + (walk.moved > 0 ? soonMs : retryMs);
+      drain.nextWalkAtMs = clock.now() + (walk.outcomes.has('moved') ? soonMs : retryMs);
+      this.#judge(id, drain, walk.outcomes);
       return { moved: 0, isMore: false };
     }
-    const outcomes = new Map<MoveOutcome, number>();
+    const outcomes = new Set<MoveOutcome>();
+    let moved = 0;
     await forEachBounded(page, width, async (stripe) => {
       const outcome = await this.#moveOne({ from: id, drain, walk, stripe, isThrottled }, signal);
-      outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+      outcomes.add(outcome);
+      walk.outcomes.add(outcome);
+      if (outcome === 'moved') moved += 1;
     });
-    const moved = outcomes.get('moved') ?? 0;
-    walk.moved += moved;
     metrics.drainLeftBytes.set({ provider: id }, Math.max(walk.bytesLeft, 0));
     // Where there was no place for any of them there is none for the others that lie alike.
     if (moved === 0 && outcomes.has('no-place') && walk.after !== undefined) skipPlacement(walk);
-    this.#judge(id, drain, outcomes);
+    if (moved > 0) drain.hindrance = undefined;
     return { moved, isMore: true };
   }
 
@@ -169,7 +171,7 @@ export class Drainer {
     const placements = listed.filter(({ providers }) => providers.includes(id));
     const bytesLeft = countHeld(placements).get(id)?.bytes ?? 0;
     this.#parts.metrics.drainLeftBytes.set({ provider: id }, bytesLeft);
-    return { placements, at: 0, after: undefined, moved: 0, bytesLeft };
+    return { placements, at: 0, after: undefined, outcomes: new Set(), bytesLeft };
   }
 
   /** The next stripes, of as many placements as it takes. */
@@ -207,10 +209,10 @@ export class Drainer {
     return outcome;
   }
 
-  #judge(id: ProviderId, drain: Drain, outcomes: ReadonlyMap<MoveOutcome, number>): void {
+  /** What a walk came to. */
+  #judge(id: ProviderId, drain: Drain, outcomes: ReadonlySet<MoveOutcome>): void {
     const before = drain.hindrance;
-    if (outcomes.has('moved')) drain.hindrance = undefined;
-    else if (outcomes.has('no-place')) drain.hindrance = 'no-place';
+    if (outcomes.has('no-place')) drain.hindrance = 'no-place';
     else drain.hindrance = outcomes.has('failed') ? 'failing' : undefined;
     if (drain.hindrance === undefined || drain.hindrance === before) return;
     const why = drain.hindrance === 'no-place' ? 'no other provider can take its shards' : 'its shards cannot be moved';
