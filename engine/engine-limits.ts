@@ -57,6 +57,8 @@ export interface EngineLimits {
   readonly moveBytesPerS: number;
   /** How far a provider may be from what it should hold, against what they hold on average, before shards are moved; 0: drain alone moves shards. */
   readonly rebalanceSkew: number;
+  /** And how many bytes it must be from that. */
+  readonly rebalanceBytes: number;
   /** Within how long scrub reads every shard. */
   readonly scrubPeriodMs: number;
   /** How much scrub reads a second at most, also when it is late. */
@@ -91,6 +93,7 @@ export const defaultLimits: EngineLimits = {
   repairOpsPerS: 1_000,
   moveBytesPerS: 64 * MiB,
   rebalanceSkew: 0.1,
+  rebalanceBytes: 64 * MiB,
   scrubPeriodMs: 14 * 24 * hourMs,
   scrubBytesPerS: 64 * MiB,
   orphanIntervalMs: 6 * hourMs,

@@ -19,7 +19,7 @@ const minQuantileObservations = 20;
 const slowFactor = 3;
 const normalFactor = 2;
 /** Differences below this are not worth a detour. */
-const leastGapMs: Readonly<Record<CallKind, number>> = { 'read-small': 2, 'read-large': 2, write: 50 };
+const leastGapMs: Readonly<Record<CallKind, number>> = { 'read-small': 5, 'read-large': 5, write: 50 };
 /** How much a new observation weighs in what is typical. */
 const newWeight = 1 / 8;
 /** What ends at about the same moment counts once: when this process was busy, all that came meanwhile seems to have taken long. */

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { parseBytes, renderBytes } from '../../bin/render-columns.ts';
+import { runAdmin } from '../../bin/run-admin.ts';
+import { ConfigError } from '../../core/config.ts';
 import { rootKey, startGateway, type TestGateway } from '../harness/gateway.ts';
 import { type Ending, HoldfastProcess } from '../startup/holdfast-process.ts';
 
@@ -19,26 +21,48 @@ describe('holdfast admin', () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  const admin = (args: readonly string[], environment: Record<string, string> = {}): Promise<Ending> =>
-    new HoldfastProcess(['admin', ...args], {
-      HOLDFAST_ADMIN_ENDPOINT: gateway.adminUrl,
-      HOLDFAST_ROOT_USER: rootKey.accessKeyId,
-      HOLDFAST_ROOT_PASSWORD: rootKey.secretAccessKey,
-      ...environment,
-    }).ending;
+  const rootEnvironment = () => ({
+    HOLDFAST_ADMIN_ENDPOINT: gateway.adminUrl,
+    HOLDFAST_ROOT_USER: rootKey.accessKeyId,
+    HOLDFAST_ROOT_PASSWORD: rootKey.secretAccessKey,
+  });
+  /** In this process: most of what a command costs is to start one. */
+  const admin = async (args: readonly string[], environment: Record<string, string> = {}): Promise<Ending> => {
+    const stdout: string[] = [];
+    const stderr: string[] = [];
+    const output = {
+      stdout: { write: (text: string) => stdout.push(text) },
+      stderr: { write: (text: string) => stderr.push(text) },
+    };
+    const run = runAdmin([...args], { ...rootEnvironment(), ...environment }, output);
+    const status = await run.catch((error: unknown) => {
+      if (!(error instanceof ConfigError)) throw error;
+      stderr.push(error.message);
+      return 2;
+    });
+    return { status, stdout: stdout.join(''), stderr: stderr.join('') };
+  };
+
+  it('is a command of its own', async () => {
+    const run = (args: string[]) => new HoldfastProcess(['admin', ...args], rootEnvironment()).ending;
+    const [listed, wrong] = await Promise.all([run(['provider', 'list', '--json']), run(['provider', 'drain'])]);
+    assert.deepEqual([listed.status, listed.stderr, wrong.status, wrong.stdout], [0, '', 2, '']);
+    assert.equal((JSON.parse(listed.stdout) as { providers: unknown[] }).providers.length, 6);
+  });
 
   it('adds, shows, changes and removes a provider', async () => {
     const place = ['--path', join(folder, 'p7'), '--reserve-bytes', '0'];
-    const labels = ['--operator', 'acme', '--country', 'de', '--zone', 'fra1', '--capacity', '4TB'];
+    // So little of the new data that none of the journal comes to it meanwhile.
+    const labels = ['--operator', 'acme', '--country', 'de', '--zone', 'fra1', '--capacity', '4TB', '--weight', '1e-9'];
     const added = await admin(['provider', 'add', '--id', 'p7', ...place, ...labels]);
     assert.deepEqual([added.status, added.stderr], [0, '']);
     assert.match(added.stdout, /^p7 is active: .*p7\n$/);
     const shown = await admin(['provider', 'list']);
     assert.match(shown.stdout, /^ID +STATE +STANDING +OPERATOR/);
-    assert.match(shown.stdout, /^p7 +active +up +acme +de +fra1 +1 +\S+ \S+ of [\d.]+ [GT]iB +0 +0 B +\/.*p7$/m);
-    const changed = await admin(['provider', 'set', 'p7', '--weight', '2', '--capacity', 'none', '--json']);
+    assert.match(shown.stdout, /^p7 +active +up +acme +de +fra1 +1e-9 +\S+ \S+ of [\d.]+ [GT]iB +0 +0 B +\/.*p7$/m);
+    const changed = await admin(['provider', 'set', 'p7', '--weight', '2e-9', '--capacity', 'none', '--json']);
     const { provider } = JSON.parse(changed.stdout) as { provider: Record<string, unknown> };
-    assert.deepEqual([provider.weight, provider.capacityBytes], [2, undefined]);
+    assert.deepEqual([provider.weight, provider.capacityBytes], [2e-9, undefined]);
     assert.match((await admin(['provider', 'suspend', 'p7'])).stdout, /^p7 is suspended\n$/);
     assert.match((await admin(['provider', 'remove', 'p7'])).stdout, /^p7 is out of the fleet\n$/);
   });

@@ -96,7 +96,14 @@ export async function createTestEngine(options: TestEngineOptions = {}): Promise
   const metadata = await openMemoryStore({ clock, log: silentLog });
   // Compaction changes what lies where, which is for those tests to ask for that are about it.
   const compactAgeMs = Number.POSITIVE_INFINITY;
-  const limits = { budgetWaitMs: 2_000, freedGraceMs: 0, suspectWaitMs: 50, compactAgeMs, ...options.limits };
+  const limits = {
+    budgetWaitMs: 2_000,
+    freedGraceMs: 0,
+    suspectWaitMs: 50,
+    compactAgeMs,
+    rebalanceBytes: 0,
+    ...options.limits,
+  };
   const parts = { metadata, fleet, codec, profiles, clock, log, metrics, masterKey, limits };
   const { engine, upkeep } = createEngine(parts);
   await engine.buckets.create({ name: bucketName, ownerId, region: 'us-east-1', createdAtMs: startMs });

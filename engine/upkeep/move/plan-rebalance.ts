@@ -77,8 +77,12 @@ export class Balance {
   skew(): number {
     const targets = [...this.#targetsOf().values()];
     const average = targets.reduce((sum, target) => sum + target, 0) / targets.length;
-    if (!(average > 0)) return 0;
-    return Math.max(...[...this.#held.keys()].map((id) => Math.abs(this.surplusOf(id) ?? 0))) / average;
+    return average > 0 ? this.furthestBytes() / average : 0;
+  }
+
+  /** The same distance in bytes. */
+  furthestBytes(): number {
+    return Math.max(0, ...[...this.#held.keys()].map((id) => Math.abs(this.surplusOf(id) ?? 0)));
   }
 
   /**

@@ -155,7 +155,10 @@ export class Rebalancer {
     const plan = known?.listing === number && known.fleetKey === fleetKey ? known : undefined;
     this.#plan = plan ?? (await this.#makePlan(placements, number, fleetKey));
     const skew = this.#plan.balance.skew();
-    const isBalancing = skew > limits.rebalanceSkew * (this.#progress.isBalancing ? settledPart : 1);
+    const part = this.#progress.isBalancing ? settledPart : 1;
+    // Where little is stored, what falls where is chance, and does not matter.
+    const isBalancing =
+      skew > limits.rebalanceSkew * part && this.#plan.balance.furthestBytes() > limits.rebalanceBytes * part;
     const stripesAgainstSpread = this.#plan.against.reduce((sum, { stripes }) => sum + stripes, 0);
     this.#progress = {
       ...this.#progress,
