@@ -28,6 +28,7 @@ const usage = `usage: npm run bench -- [NAME ...] [--quick] [--json] [--profile]
   --json      results as JSON on standard output
   --profile   the gateway alone, under node's CPU profiler; files go to bench/results/
   --sign-live the client signs each request as it goes, as SDKs do, and not all of them beforehand
+  --from-providers  the gateway keeps no small object in memory: each GET asks a provider
   --folder    on which disk to measure; the system's folder for temporary files unless given
 `;
 
@@ -42,6 +43,7 @@ interface Setting {
   readonly pace: Pace;
   readonly folder: string;
   readonly profile: boolean;
+  readonly isReadingProviders: boolean;
 }
 
 async function main(): Promise<void> {
@@ -52,6 +54,7 @@ async function main(): Promise<void> {
       json: { type: 'boolean', default: false },
       profile: { type: 'boolean', default: false },
       'sign-live': { type: 'boolean', default: false },
+      'from-providers': { type: 'boolean', default: false },
       folder: { type: 'string', default: tmpdir() },
       minutes: { type: 'string', default: '60' },
       seed: { type: 'string', default: '1' },
@@ -78,7 +81,7 @@ async function main(): Promise<void> {
     process.exitCode = values.help ? 0 : 2;
     return;
   }
-  const setting = { pace, folder, profile: values.profile };
+  const setting = { pace, folder, profile: values.profile, isReadingProviders: values['from-providers'] };
   const machine = describeMachine();
   const results = await benchServers(cases, setting);
   const codecs = withCodec ? await benchCodecs(codecPaces[values.quick ? 'quick' : 'full']) : [];
@@ -97,7 +100,7 @@ async function benchServers(cases: readonly BenchCase[], setting: Setting): Prom
 
 async function benchGroup(
   group: readonly BenchCase[],
-  { pace, folder, profile }: Setting,
+  { pace, folder, profile, isReadingProviders }: Setting,
   profilePath: string | undefined,
 ): Promise<CaseResult[]> {
   const targets: Target[] = [];
@@ -105,7 +108,7 @@ async function benchGroup(
   try {
     const isNeeded = (name: TargetName): boolean => group.some(({ targets: names }) => names.includes(name));
     for (const name of profile ? (['gateway'] as const) : targetNames.filter(isNeeded))
-      targets.push(await startTarget(name, { folder, bytes: group[0]!.bytes, profilePath }));
+      targets.push(await startTarget(name, { folder, bytes: group[0]!.bytes, profilePath, isReadingProviders }));
     for (const benchCase of group) {
       process.stderr.write(`${benchCase.name}\n`);
       results.push(await compareServers(benchCase, targets, pace));

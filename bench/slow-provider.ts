@@ -126,7 +126,8 @@ async function openBench(hedging: Hedging, seed: number): Promise<Bench> {
     log: silentLog,
     metrics,
     masterKey: new MasterKey(Buffer.alloc(32, 'bench')),
-    ...(hedging === 'none' && { limits: { hedgeMs: 60_000 } }),
+    // What is read again is to be read from providers.
+    limits: { pieceCacheBytes: 0, ...(hedging === 'none' && { hedgeMs: 60_000 }) },
   });
   const close = async (): Promise<void> => {
     await upkeep.stop();

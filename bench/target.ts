@@ -37,6 +37,8 @@ interface TargetSetting {
   readonly bytes: number;
   /** Starts the gateway with `--cpu-prof`; the file is complete after `stop`. */
   readonly profilePath?: string | undefined;
+  /** Gateways keep no small object in memory: each GET asks a provider. */
+  readonly isReadingProviders: boolean;
 }
 
 export async function startTarget(name: TargetName, setting: TargetSetting): Promise<Target> {
@@ -54,37 +56,39 @@ export async function startTarget(name: TargetName, setting: TargetSetting): Pro
 
 type Started = Omit<ServerTarget, 'name'> | Omit<AppendsTarget, 'name'>;
 
-function startByName(name: TargetName, dataDir: string, { bytes, profilePath }: TargetSetting): Promise<Started> {
-  if (name === 'gateway') return startGateway(dataDir, profilePath);
-  if (name === 'fileShards') return startFileShardGateway(dataDir);
+function startByName(name: TargetName, dataDir: string, setting: TargetSetting): Promise<Started> {
+  const { bytes, profilePath, isReadingProviders } = setting;
+  const limits = isReadingProviders ? { pieceCacheBytes: 0 } : {};
+  if (name === 'gateway') return startGateway(dataDir, { limits }, profilePath);
+  if (name === 'fileShards') return startGateway(dataDir, fileShards(dataDir, limits), undefined);
   if (name === 'appends') return startAppends(dataDir);
   return startRaw(name, name === 'null' ? bytes : dataDir);
 }
 
 async function startGateway(
   dataDir: string,
+  configuration: object,
   profilePath: string | undefined,
-  configPath?: string,
 ): Promise<Omit<ServerTarget, 'name'>> {
+  const configPath = join(dataDir, 'configuration.json');
+  await writeFile(configPath, JSON.stringify(configuration));
   const gateway = await startGatewayProcess({
     dataDir,
     nodeArguments: await profilerArguments(profilePath),
-    ...(configPath && { environment: { HOLDFAST_CONFIG: configPath } }),
+    environment: { HOLDFAST_CONFIG: configPath },
   });
   return { url: new URL(gateway.url), pid: gateway.pid, stop: () => gateway.stop() };
 }
 
 /** Our own way without packs and segments: stripes of one object each, and a file for each shard. */
-async function startFileShardGateway(dataDir: string): Promise<Omit<ServerTarget, 'name'>> {
+function fileShards(dataDir: string, limits: object): object {
   const providers = providerIds.map((id) => ({
     id,
     kind: 'directory',
     path: providerPath(dataDir, id),
     segmentShardBytes: 0,
   }));
-  const configPath = join(dataDir, 'configuration.json');
-  await writeFile(configPath, JSON.stringify({ providers, limits: { packObjectBytes: 0 } }));
-  return startGateway(dataDir, undefined, configPath);
+  return { providers, limits: { ...limits, packObjectBytes: 0 } };
 }
 
 async function startAppends(folder: string): Promise<Omit<AppendsTarget, 'name'>> {

@@ -1,4 +1,5 @@
 import { providerCommands } from './admin-provider-commands.ts';
+import { statusCommands } from './admin-status-commands.ts';
 import { upkeepCommands } from './admin-upkeep-commands.ts';
 
 export type AdminOptions = Readonly<Record<string, string | boolean | undefined>>;
@@ -33,4 +34,4 @@ export interface AdminCommand {
   render(answer: unknown, positional: string): string;
 }
 
-export const adminCommands: readonly AdminCommand[] = [...providerCommands, ...upkeepCommands];
+export const adminCommands: readonly AdminCommand[] = [...providerCommands, ...statusCommands, ...upkeepCommands];

@@ -15,11 +15,21 @@ signed with the root key: HOLDFAST_ROOT_USER and HOLDFAST_ROOT_PASSWORD, else th
 Exit codes: 0 done, 1 refused or not reached, 2 wrong usage.
 `;
 
-/** `holdfast admin`. Returns the exit code. */
-export async function runAdmin(args: string[], environment: NodeJS.ProcessEnv): Promise<number> {
+/** Where a command writes what it has to say. */
+export interface AdminOutput {
+  readonly stdout: { write(text: string): unknown };
+  readonly stderr: { write(text: string): unknown };
+}
+
+/** `holdfast admin`. Returns the exit code. @throws ConfigError, and what `parseArgs` throws, for wrong usage */
+export async function runAdmin(
+  args: string[],
+  environment: NodeJS.ProcessEnv,
+  { stdout, stderr }: AdminOutput = process,
+): Promise<number> {
   const command = adminCommands.find(({ words }) => words.every((word, index) => args[index] === word));
   if (command === undefined) {
-    process.stderr.write(adminUsage);
+    stderr.write(adminUsage);
     return 2;
   }
   const { values, positionals } = parseArgs({
@@ -42,11 +52,11 @@ export async function runAdmin(args: string[], environment: NodeJS.ProcessEnv): 
     const answer = await askAdmin(endpoint, request.method, request.target, request.body);
     const text =
       options.json === true ? `${JSON.stringify(answer, undefined, 2)}\n` : command.render(answer, positional);
-    process.stdout.write(text);
+    stdout.write(text);
     return 0;
   } catch (error) {
     if (!(error instanceof AdminFailure)) throw error;
-    process.stderr.write(`holdfast: ${[error.message, ...error.faults].join('\n  ')}\n`);
+    stderr.write(`holdfast: ${[error.message, ...error.faults].join('\n  ')}\n`);
     return 1;
   }
 }

@@ -103,6 +103,11 @@ const limits = z
       .default(64 * mebibyte),
     /** How far a provider may be from what it should hold before shards are moved, 0.1 for 10 %; 0: none are moved for balance. */
     rebalanceSkew: z.number().min(0).max(10).default(0.1),
+    /** And how many bytes it must be from that, since where little is stored it is chance what falls where. */
+    rebalanceBytes: z
+      .int()
+      .min(0)
+      .default(64 * mebibyte),
     /** Within how long scrub reads every shard, and how much it reads a second at most, also when it is late. */
     scrubPeriodMs: z
       .int()

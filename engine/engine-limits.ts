@@ -15,10 +15,9 @@ export interface EngineLimits {
   readonly budgetWaitMs: number;
   /** Memory for verified digest tables of shards that were read. */
   readonly digestCacheBytes: number;
-  /** How long a block may take at the most before its row is also rebuilt from others; less once its provider's pace is known. */
   /** Memory for small objects that were read lately; 0: each read asks a provider. */
   readonly pieceCacheBytes: number;
-  /** How long a block may take before its row is also rebuilt from others. */
+  /** How long a block may take at the most before its row is also rebuilt from others; less once its provider's pace is known. */
   readonly hedgeMs: number;
   /** How long a write waits for a provider under suspicion. */
   readonly suspectWaitMs: number;
@@ -58,6 +57,8 @@ export interface EngineLimits {
   readonly moveBytesPerS: number;
   /** How far a provider may be from what it should hold, against what they hold on average, before shards are moved; 0: never are. */
   readonly rebalanceSkew: number;
+  /** And how many bytes it must be from that. */
+  readonly rebalanceBytes: number;
   /** Within how long scrub reads every shard. */
   readonly scrubPeriodMs: number;
   /** How much scrub reads a second at most, also when it is late. */
@@ -92,6 +93,7 @@ export const defaultLimits: EngineLimits = {
   repairOpsPerS: 1_000,
   moveBytesPerS: 64 * MiB,
   rebalanceSkew: 0.1,
+  rebalanceBytes: 64 * MiB,
   scrubPeriodMs: 14 * 24 * hourMs,
   scrubBytesPerS: 64 * MiB,
   orphanIntervalMs: 6 * hourMs,

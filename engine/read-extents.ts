@@ -1,13 +1,15 @@
 import { AbortScope } from '../core/abort.ts';
 import type { Lease } from '../core/byte-budget.ts';
-import { Failure } from '../core/failure.ts';
+import { Failure, isFailure } from '../core/failure.ts';
 import type { Extent, Stripe } from '../core/model.ts';
 import { rowDataBytes, storedBlockBytes } from '../erasure/geometry.ts';
 import type { EngineParts } from './engine-parts.ts';
-import { readRow } from './read-row.ts';
+import { type RowRequest, readRow } from './read-row.ts';
 
 /** Stripes are looked up in batches, so that a long object neither costs a query a stripe nor lies in memory whole. */
 const lookupBatch = 32;
+/** How often in one row it is looked up where shards have moved to. */
+const maxLooks = 3;
 
 /** Bytes `from` to `to` (not included) of one row of a stripe. */
 interface RowSlice {
@@ -96,12 +98,39 @@ function startRow(parts: EngineParts, slice: RowSlice, lease: Lease, signal: Abo
   const firstIndex = Math.floor(from / stripe.blockBytes);
   const lastIndex = Math.floor((to - 1) / stripe.blockBytes);
   const wanted = Array.from({ length: lastIndex - firstIndex + 1 }, (_, at) => firstIndex + at);
-  const { blocks: reader, codec, metrics, limits } = parts;
-  const rowParts = { blocks: reader, codec, metrics, hedgeMs: limits.hedgeMs, isUrgent: true };
-  const blocks = readRow(rowParts, { stripe, row, wanted }, signal);
+  const blocks = readPlacedRow(parts, { stripe, row, wanted }, signal);
   // Whoever waits for it sees the error; nobody may be waiting yet, or ever.
   blocks.catch(() => {});
   return { slice, firstIndex, blocks, lease };
+}
+
+/**
+ * As `readRow`, but where too few shards are where they were when the reading began, it is looked up again where they lie: repair, or a
+ * drain, may have moved them meanwhile.
+ */
+async function readPlacedRow(
+  parts: EngineParts,
+  request: RowRequest,
+  signal: AbortSignal,
+  looksLeft = maxLooks,
+): Promise<Uint8Array[]> {
+  const { blocks, codec, metrics, limits, metadata } = parts;
+  try {
+    return await readRow({ blocks, codec, metrics, hedgeMs: limits.hedgeMs, isUrgent: true }, request, signal);
+  } catch (error) {
+    if (!isFailure(error, 'too-few-shards') || looksLeft === 0) throw error;
+    const { id } = request.stripe;
+    const stripe = (await metadata.findStripes([id])).get(id);
+    if (stripe === undefined || !hasMoved(request.stripe, stripe)) throw error;
+    return readPlacedRow(parts, { ...request, stripe }, signal, looksLeft - 1);
+  }
+}
+
+/** Whether a shard lies now where it did not lie before. */
+function hasMoved(before: Stripe, now: Stripe): boolean {
+  return now.shards.some(
+    ({ index, providerId }) => !before.shards.some((shard) => shard.index === index && shard.providerId === providerId),
+  );
 }
 
 function* cutChunks({ slice, firstIndex, lease }: RowJob, blocks: readonly Uint8Array[]): Generator<Uint8Array> {

@@ -51,6 +51,8 @@ export class ShardLane {
   #writer: ShardWriter | undefined;
   /** All bytes of the shard so far, while they came in one piece. The block belongs to the stripe's first row. */
   #whole: readonly Uint8Array[] | undefined;
+  /** Writers that were given up, and may still be at it. */
+  #dropping: Promise<unknown> | undefined;
   #placed: PlacedShard | undefined;
   #isDead = false;
   #isAborted = false;
@@ -148,7 +150,7 @@ export class ShardLane {
   }
 
   async #takeBack(placed: PlacedShard | undefined): Promise<void> {
-    await this.#writer?.abort();
+    await Promise.all([this.#dropping, this.#writer?.abort()]);
     if (placed !== undefined) await this.#provider?.deleteShard(placed.cid).catch(() => {});
     this.#unfollow();
   }
@@ -250,14 +252,16 @@ export class ShardLane {
   async #drop(error: unknown): Promise<void> {
     const writer = this.#writer;
     this.#writer = undefined;
+    const provider = this.#provider;
     const aborting = writer?.abort();
-    // One that hangs would not be done with this either before its time is up.
+    // One that hangs would not be done with this either before its time is up; only who takes back the stripe waits for it.
     if (!isFailure(error, 'provider-timeout')) await aborting;
+    else if (provider && !this.#setting.isDown?.(provider)) this.#dropping = Promise.all([this.#dropping, aborting]);
     this.#setting.signal.throwIfAborted();
     if (this.#isAborted) throw error;
-    if (this.#provider === undefined) return;
-    this.#setting.placer.giveBack(this.#provider);
-    this.#setting.noteFailure(this.#provider, error);
+    if (provider === undefined) return;
+    this.#setting.placer.giveBack(provider);
+    this.#setting.noteFailure(provider, error);
   }
 
   /** A provider that failed or hung lately gets its chance, but not the patience that a good one has. */

@@ -19,13 +19,13 @@ const minQuantileObservations = 20;
 const slowFactor = 3;
 const normalFactor = 2;
 /** Differences below this are not worth a detour. */
-const leastGapMs: Readonly<Record<CallKind, number>> = { 'read-small': 2, 'read-large': 2, write: 50 };
+const leastGapMs: Readonly<Record<CallKind, number>> = { 'read-small': 5, 'read-large': 5, write: 50 };
 /** How much a new observation weighs in what is typical. */
 const newWeight = 1 / 8;
 /** What ends at about the same moment counts once: when this process was busy, all that came meanwhile seems to have taken long. */
 const minGapMs = 5;
-/** A call that was late would have taken longer by some; on average as long again. */
-const lateFactor = 2;
+/** A call that was late would have taken longer by some: it is taken for so many times what it took so far. */
+const lateFactor = 3;
 /** How long a slow provider is left alone before it is tried again; doubled each time, up to the second. */
 const firstRestMs = 1_000;
 const maxRestMs = 30_000;

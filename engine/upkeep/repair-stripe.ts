@@ -77,9 +77,9 @@ class StripeRepair {
   readonly #setting: RepairSetting;
   readonly #signal: AbortSignal;
   /** Shards that are where they should be. */
-  readonly #good: readonly PlacedShard[];
+  #good: readonly PlacedShard[];
   /** What is known of the others: they are gone, or wrong at least in part, or lie where nobody expects an answer. */
-  readonly #bad: readonly PlacedShard[];
+  #bad: readonly PlacedShard[];
   readonly #places = new Map<ProviderId, LockedProvider>();
   #unkept = 0;
 
@@ -94,13 +94,12 @@ class StripeRepair {
   }
 
   async run(): Promise<RepairOutcome> {
+    await this.#takeUpRecovered();
     const lacking = this.#listLacking();
     if (lacking.length === 0) return whole;
-    const placer = this.#openPlacer();
-    const places = takePlaces(placer, lacking.length);
-    if (places.length === 0) return nothing;
-    const lanes = this.#openLanes(lacking, places, placer);
+    const lanes = this.#openLanes(lacking);
     try {
+      if (lanes.length === 0) return nothing;
       await this.#rebuild(lanes);
       const recorded = await this.#recordAll(lanes);
       await this.#deleteReplaced(recorded);
@@ -108,6 +107,43 @@ class StripeRepair {
       return { repaired: recorded.length, bytes, unkept: this.#unkept, isWhole: recorded.length === lacking.length };
     } finally {
       for (const place of this.#places.values()) place.release();
+    }
+  }
+
+  /**
+   * A provider that lied about a shard may have done so only for a while. What is right by now where it lay counts again: that costs one
+   * read of it instead of k of others, and takes no place that a shard of another index would then have to go to.
+   */
+  async #takeUpRecovered(): Promise<void> {
+    const { fleet } = this.#parts;
+    const present = new Set(this.#good.map(({ index }) => index));
+    const doubtful = (this.#stripe.lostShards ?? []).filter(
+      ({ index, providerId }) => !present.has(index) && fleet.standingOf(providerId) === 'up',
+    );
+    const checked = await Promise.all(
+      doubtful.map(async (shard) => ((await this.#isRight(shard)) ? shard : undefined)),
+    );
+    const recovered = checked.filter((shard) => shard !== undefined);
+    if (recovered.length === 0) return;
+    this.#good = [...this.#good, ...recovered];
+    this.#bad = this.#bad.filter((shard) => !recovered.includes(shard));
+  }
+
+  async #isRight(shard: PlacedShard): Promise<boolean> {
+    const { fleet, locks, metadata } = this.#parts;
+    const provider = fleet.find(shard.providerId);
+    if (provider === undefined) return false;
+    const release = await locks.lockShard(shard.providerId, shard.cid);
+    try {
+      await checkShard(provider, this.#stripe, shard, this.#signal);
+      await metadata.recordShard(this.#stripe.id, shard);
+      return true;
+    } catch (error) {
+      this.#signal.throwIfAborted();
+      if (isFailure(error, 'stripe-missing') || !isFailure(error)) throw error;
+      return false;
+    } finally {
+      release();
     }
   }
 
@@ -122,61 +158,59 @@ class StripeRepair {
     return [...lacking.filter((index) => !isRecorded(index)), ...lacking.filter(isRecorded)];
   }
 
-  /** Only providers that are up and keep what they are given. */
-  #openPlacer(): Placer {
+  /**
+   * Only providers that are up and keep what they are given; for the shard of `index` first those that have nothing of the stripe, then
+   * where it lay. Another provider that has a bad shard is left to the index of that: the shard may be right in part, or again, and
+   * two shards at one provider would be lost together.
+   */
+  #openPlacer(shared: Placer, returned: Provider[], index: number): Placer {
     const { fleet, locks } = this.#parts;
-    const { id, k, m } = this.#stripe;
-    const holders = this.#good.map(({ providerId }) => providerId);
-    const placer = fleet.placeStripe({ id, k, m, holders });
+    const isFit = ({ id }: Provider): boolean => fleet.standingOf(id) === 'up' && !this.#setting.isLiar(id);
+    const owners = this.#bad.filter((shard) => shard.index === index).map(({ providerId }) => providerId);
+    const take = (): Provider | undefined => {
+      for (let next = shared.take(); next !== undefined; next = shared.take()) {
+        if (isFit(next) && !this.#bad.some(({ providerId }) => providerId === next.id)) return next;
+        shared.giveBack(next);
+        returned.push(next);
+      }
+      const at = returned.findIndex((provider) => isFit(provider) && owners.includes(provider.id));
+      return at < 0 ? undefined : returned.splice(at, 1)[0];
+    };
     return {
       take: () => {
-        for (let provider = placer.take(); provider !== undefined; provider = placer.take()) {
-          const isFit = fleet.standingOf(provider.id) === 'up' && !this.#setting.isLiar(provider.id);
-          if (!isFit) {
-            placer.giveBack(provider);
-            continue;
-          }
-          const place = new LockedProvider(provider, locks);
-          this.#places.set(provider.id, place);
-          return place;
-        }
-        return undefined;
+        const provider = take();
+        if (provider === undefined) return undefined;
+        const place = new LockedProvider(provider, locks);
+        this.#places.set(provider.id, place);
+        return place;
       },
-      giveBack: (provider) => placer.giveBack(provider),
+      giveBack: (provider) => shared.giveBack(provider),
     };
   }
 
-  /**
-   * A lane for as many of the lacking shards as there are places: those first that can go back to where they were, since what is left there
-   * may be good for all we know, and its place should not go to another.
-   */
-  #openLanes(lacking: readonly number[], places: readonly Provider[], placer: Placer): ShardLane[] {
+  /** A lane for as many of the lacking shards as there are places. */
+  #openLanes(lacking: readonly number[]): ShardLane[] {
     const { fleet, limits, noteProviderFailure } = this.#parts;
-    const left = new Set(places);
-    const own = new Map<number, Provider>();
-    for (const index of lacking) {
-      const place = places.find(({ id }) => this.#bad.some((each) => each.index === index && each.providerId === id));
-      if (place !== undefined && left.delete(place)) own.set(index, place);
-    }
-    const indexes = [...own.keys(), ...lacking.filter((index) => !own.has(index)).slice(0, left.size)];
-    const { id: stripeId, profileName, k, m, blockBytes } = this.#stripe;
-    return indexes.map((index) => {
-      const [next] = left;
-      let first = own.get(index) ?? next;
-      if (first !== undefined) left.delete(first);
-      const take = (): Provider | undefined => {
-        const place = first ?? placer.take();
+    const { id, profileName, k, m, blockBytes } = this.#stripe;
+    const shared = fleet.placeStripe({ id, k, m, holders: this.#good.map(({ providerId }) => providerId) });
+    const returned: Provider[] = [];
+    return lacking.flatMap((index) => {
+      const placer = this.#openPlacer(shared, returned, index);
+      let first = placer.take();
+      if (first === undefined) return [];
+      const takeNext = (): Provider | undefined => {
+        const next = first ?? placer.take();
         first = undefined;
-        return place;
+        return next;
       };
       const setting = {
-        placer: { take, giveBack: placer.giveBack },
+        placer: { take: takeNext, giveBack: placer.giveBack },
         isSuspect: (provider: Provider) => fleet.isSuspect(provider.id),
         noteFailure: noteProviderFailure,
         suspectWaitMs: limits.suspectWaitMs,
         signal: this.#signal,
       };
-      return new ShardLane({ stripeId, profileName, k, m, index, blockBytes }, setting);
+      return [new ShardLane({ stripeId: id, profileName, k, m, index, blockBytes }, setting)];
     });
   }
 
@@ -294,14 +328,4 @@ class StripeRepair {
       replaced.map(({ providerId, cid }) => fleet.find(providerId)?.deleteShard(cid, this.#signal)),
     );
   }
-}
-
-function takePlaces(placer: Placer, count: number): Provider[] {
-  const places: Provider[] = [];
-  while (places.length < count) {
-    const place = placer.take();
-    if (place === undefined) break;
-    places.push(place);
-  }
-  return places;
 }

@@ -69,6 +69,8 @@ export interface TestEngineOptions {
   readonly timeoutMs?: number;
   readonly codec?: ErasureCodec;
   readonly log?: Log;
+  /** In the place of one in memory. The test closes it. */
+  readonly openProvider?: (id: ProviderId) => Promise<Provider>;
   readonly createFleet?: (parts: ConstructorParameters<typeof Fleet>[0]) => Fleet;
 }
 
@@ -80,11 +82,13 @@ export async function createTestEngine(options: TestEngineOptions = {}): Promise
   const metrics = new Metrics();
   const health = new ProviderHealth({ clock, suspectMs: 10_000 });
   const calls: string[] = [];
-  const providers = Array.from({ length: providerCount }, (_, index) => {
-    const id = `p${index}` as ProviderId;
-    const memory = createMemoryProvider({ id, ...(capacityBytes && { capacityBytes }) });
-    return createFaultyProvider(new RecordingProvider(memory, calls));
-  });
+  const createMemory = async (id: ProviderId) => createMemoryProvider({ id, ...(capacityBytes && { capacityBytes }) });
+  const openProvider = options.openProvider ?? createMemory;
+  const providers: FaultyProvider[] = [];
+  for (let index = 0; index < providerCount; index++) {
+    const provider = await openProvider(`p${index}` as ProviderId);
+    providers.push(createFaultyProvider(new RecordingProvider(provider, calls)));
+  }
   const members = providers.map((provider) =>
     memberOf(withObservation(withDeadline(provider, { timeoutMs }), { metrics, health })),
   );
@@ -92,7 +96,14 @@ export async function createTestEngine(options: TestEngineOptions = {}): Promise
   const metadata = await openMemoryStore({ clock, log: silentLog });
   // Compaction changes what lies where, which is for those tests to ask for that are about it.
   const compactAgeMs = Number.POSITIVE_INFINITY;
-  const limits = { budgetWaitMs: 2_000, freedGraceMs: 0, suspectWaitMs: 50, compactAgeMs, ...options.limits };
+  const limits = {
+    budgetWaitMs: 2_000,
+    freedGraceMs: 0,
+    suspectWaitMs: 50,
+    compactAgeMs,
+    rebalanceBytes: 0,
+    ...options.limits,
+  };
   const parts = { metadata, fleet, codec, profiles, clock, log, metrics, masterKey, limits };
   const { engine, upkeep } = createEngine(parts);
   await engine.buckets.create({ name: bucketName, ownerId, region: 'us-east-1', createdAtMs: startMs });

@@ -26,7 +26,7 @@ const patient: TestEngineOptions = { timeoutMs: 600_000, limits: { suspectWaitMs
 /** In a pack; a stripe of one row; one of four rows. */
 const sizes = [5 * KiB, 900 * KiB, 3.5 * MiB];
 
-describe('writing to providers that are late, down, slow or full', () => {
+describe('writing to providers that are late, down, slow or full', { timeout: 60_000 }, () => {
   let test: TestEngine;
   afterEach(() => test.close());
 

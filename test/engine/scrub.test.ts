@@ -9,10 +9,12 @@ import { shardBytes } from '../../erasure/shard-format.ts';
 import type { FaultyProvider } from '../../placement/providers/faulty-provider.ts';
 import { patternBytes } from '../harness/pattern-bytes.ts';
 import {
+  bucketName,
   countShards,
   createTestEngine,
   get,
   never,
+  ownerId,
   put,
   readMetric,
   stripesOf,
@@ -114,29 +116,83 @@ const damages: Record<
 };
 
 describe('scrub', () => {
-  for (const [what, { outcome, plant }] of Object.entries(damages)) {
-    for (const sizeBytes of [3000, 5 * MiB]) {
-      it(`finds that a shard lost ${what}, of ${sizeBytes} bytes`, async () => {
-        const test = await createTestEngine();
-        const bytes = patternBytes(sizeBytes);
-        await put(test, 'key', bytes);
-        await put(test, 'other', patternBytes(2 * MiB, 'other'));
-        const stripe = (await stripesOf(test, 'key'))[0]!;
+  for (const sizeBytes of [3000, 5 * MiB]) {
+    it(`finds every kind of damage in objects of ${sizeBytes} bytes, and nothing else`, async () => {
+      const test = await createTestEngine({ limits: { packObjectBytes: 0 } });
+      const planted: { what: string; bytes: Uint8Array; stripe: Stripe; lost: PlacedShard[] }[] = [];
+      const counts: Record<string, number> = { missing: 0, corrupt: 0 };
+      await put(test, 'other', patternBytes(sizeBytes, 'other'));
+      for (const [what, { outcome, plant }] of Object.entries(damages)) {
+        const bytes = patternBytes(sizeBytes, what);
+        await put(test, what, bytes);
+        const stripe = (await stripesOf(test, what))[0]!;
         // The first data shard and the last parity shard.
-        for (const shard of [stripe.shards[0]!, stripe.shards.at(-1)!]) await plant(test, stripe, shard);
-        await test.upkeep.scrub(never);
-        assert.equal(await readMetric(test.metrics.scrubbedShards, { outcome }), 2);
-        const damaged = (await stripesOf(test, 'key'))[0]!;
-        assert.deepEqual(damaged.lostShards, [stripe.shards[0], stripe.shards.at(-1)]);
-        assert.equal((await test.upkeep.runOnce()).shardsRepaired, 2);
-        await verifyShards(test, 'key');
-        assert.ok((await get(test, 'key')).equals(bytes));
-        await test.upkeep.scrub(never);
-        assert.equal(await readMetric(test.metrics.scrubbedShards, { outcome }), 2, 'and nothing more');
-        await test.close();
-      });
-    }
+        const lost = [stripe.shards[0]!, stripe.shards.at(-1)!];
+        for (const shard of lost) await plant(test, stripe, shard);
+        counts[outcome]! += lost.length;
+        planted.push({ what, bytes, stripe, lost });
+      }
+      const assertCounts = async () => {
+        for (const [outcome, count] of Object.entries(counts)) {
+          assert.equal(await readMetric(test.metrics.scrubbedShards, { outcome }), count, outcome);
+        }
+      };
+      await test.upkeep.scrub(never);
+      await assertCounts();
+      for (const { what, lost } of planted) {
+        assert.deepEqual((await stripesOf(test, what))[0]!.lostShards, lost, `${what} was lost`);
+      }
+      assert.equal((await test.upkeep.runOnce()).shardsRepaired, 2 * planted.length);
+      for (const { what, bytes } of planted) {
+        await verifyShards(test, what);
+        assert.ok((await get(test, what)).equals(bytes), what);
+      }
+      await test.upkeep.scrub(never);
+      await assertCounts();
+      await test.close();
+    });
   }
+
+  it('gives up a shard that its provider alone cannot read, after some tries', async () => {
+    const test = await createTestEngine({ limits: { packObjectBytes: 0 } });
+    await put(test, 'key', patternBytes(100));
+    const [shard] = (await stripesOf(test, 'key'))[0]!.shards;
+    const holder = holderOf(test, shard!);
+    const lost = async () => (await stripesOf(test, 'key'))[0]!.lostShards ?? [];
+    const scrubber = createScrubber(test);
+    for (let round = 0; round < 3; round++) {
+      assert.deepEqual(await lost(), []);
+      // Once in its turn, once to catch up.
+      holder.faults.next('readShard', 'error', 1);
+      await scrubber.scrubPage(never);
+      test.clock.nowMs += 400_000;
+    }
+    assert.deepEqual(await lost(), [shard]);
+    await test.close();
+  });
+
+  it('says nothing of a shard that was moved, or a stripe that went, since the page was looked up', async () => {
+    const test = await createTestEngine({ limits: { packObjectBytes: 0 } });
+    const keys = Array.from({ length: 30 }, (_, n) => `key-${n}`);
+    for (const key of keys) await put(test, key, patternBytes(100, key));
+    const { metadata } = test;
+    const list = metadata.listStripes.bind(metadata);
+    // As if between listing and reading everything but one had been deleted and collected.
+    metadata.listStripes = async (after, limit) => {
+      const stripes = await list(after, limit);
+      metadata.listStripes = list;
+      for (const key of keys.slice(1)) {
+        await test.engine.objects.delete({ bucket: bucketName, key, ownerId, nowMs: test.clock.now() });
+      }
+      test.clock.nowMs += 1;
+      await test.upkeep.runOnce();
+      return stripes;
+    };
+    await test.upkeep.scrub(never);
+    const { shards } = await test.upkeep.readScrubProgress();
+    assert.deepEqual(shards, { good: 3, missing: 0, corrupt: 0, unreadable: 0 });
+    await test.close();
+  });
 
   it('reads the shards of a provider that was away when it is back', async () => {
     const test = await createTestEngine();

@@ -9,7 +9,7 @@ const pageEntries = 1000;
 
 /**
  * Compares what providers keep with what the metadata need, after upkeep has done all that it can. Fails for a shard
- * that no live stripe knows, for a stripe that nothing refers to, for one that lacks a shard, and for one whose shard is
+ * that no live stripe has recorded there, for a stripe that nothing refers to, for one that lacks a shard, and for one whose shard is
  * not where it should be or not as long.
  *
  * @param isExcused shards that somebody else made away with
@@ -35,13 +35,14 @@ export async function auditStorage(parts: {
   );
   const listed = new Map<Provider, Set<ShardCid>>();
   for (const provider of providers) listed.set(provider, await listShards(provider));
-  const live = new Set([...stripes.values()].flatMap(({ shards }) => shards.map(({ cid }) => cid)));
+  const shards = [...stripes.values()].flatMap((stripe) => stripe.shards);
   for (const [provider, cids] of listed) {
-    const orphans = [...cids].filter((cid) => !live.has(cid));
-    assert.deepEqual(orphans, [], `shards at ${provider.id} that no live stripe knows`);
+    const recorded = new Set(shards.filter(({ providerId }) => providerId === provider.id).map(({ cid }) => cid));
+    const orphans = [...cids].filter((cid) => !recorded.has(cid));
+    assert.deepEqual(orphans, [], `shards at ${provider.id} that no live stripe knows there`);
   }
   for (const stripe of stripes.values()) await checkStripe(stripe, providers, parts.isExcused ?? (() => false));
-  return { stripes: stripes.size, shards: live.size };
+  return { stripes: stripes.size, shards: shards.length };
 }
 
 async function checkStripe(

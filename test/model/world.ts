@@ -136,7 +136,7 @@ export class World {
     this.#metadata = await openSqliteStore({ path: join(this.#folder, 'metadata.sqlite'), clock, log: silentLog });
     const { engine, upkeep } = createEngine({
       metadata: this.#gate.wrapStore(this.#metadata),
-      fleet: new Fleet({ members, health }),
+      fleet: new Fleet({ members, health, clock, lostAfterMs: hourMs / 2 }),
       codec,
       profiles: [this.profile],
       clock,

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { Failure } from '../../core/failure.ts';
 import { silentLog } from '../../core/log.ts';
 import { Metrics } from '../../core/metrics.ts';
-import type { ObjectAttributes, ObjectVersion, Profile, ProviderId } from '../../core/model.ts';
+import type { ObjectAttributes, ObjectVersion, Profile, ProviderId, ProviderState } from '../../core/model.ts';
 import type { Payload } from '../../core/payload.ts';
 import { MasterKey } from '../../crypto/master-key.ts';
 import { BlockReader } from '../../engine/block-reader.ts';
@@ -75,13 +75,17 @@ export class RecoveryWorld {
     this.#isFrozen = false;
   }
 
-  /** An engine over a store: an empty one unless it is given. */
-  async start(metadata?: MetadataStore, limits: Partial<EngineLimits> = {}): Promise<LiveEngine> {
+  /** An engine over a store: an empty one unless it is given. Providers are active unless it says otherwise. */
+  async start(
+    metadata?: MetadataStore,
+    limits: Partial<EngineLimits> = {},
+    states: Readonly<Record<string, ProviderState>> = {},
+  ): Promise<LiveEngine> {
     const metrics = new Metrics();
     const store = metadata ?? (await openMemoryStore({ clock: this.clock, log: silentLog }));
     const { engine, upkeep, journal, verify } = createEngine({
       metadata: store,
-      fleet: this.#fleet(this.providers, metrics),
+      fleet: this.#fleet(this.providers, metrics, states),
       codec,
       profiles: [profile],
       clock: this.clock,
@@ -122,9 +126,15 @@ export class RecoveryWorld {
     for (const { upkeep } of this.#opened) await upkeep.stop();
   }
 
-  #fleet(providers: readonly Provider[], metrics: Metrics): Fleet {
+  #fleet(
+    providers: readonly Provider[],
+    metrics: Metrics,
+    states: Readonly<Record<string, ProviderState>> = {},
+  ): Fleet {
     const health = new ProviderHealth({ clock: this.clock, suspectMs: 1_000 });
-    const members = providers.map((provider) => memberOf(withObservation(provider, { metrics, health })));
+    const members = providers.map((provider) =>
+      memberOf(withObservation(provider, { metrics, health }), { state: states[provider.id] ?? 'active' }),
+    );
     return new Fleet({ members, health });
   }
 }

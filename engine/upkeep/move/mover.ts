@@ -1,8 +1,13 @@
 import type { EngineParts } from '../../engine-parts.ts';
+import { RecentNotes } from '../../recent-notes.ts';
 import { Throttle } from '../throttle.ts';
 import { Drainer, type DrainProgress } from './drain.ts';
 import { OldCopies } from './old-copies.ts';
+import { PlacementList } from './placement-list.ts';
 import { type RebalanceProgress, Rebalancer } from './rebalance.ts';
+
+/** How long nothing is moved to a provider that did not keep what it acknowledged. */
+const liarAgeMs = 120_000;
 
 export interface MoveProgress {
   readonly drains: readonly DrainProgress[];
@@ -14,6 +19,7 @@ export interface MoveProgress {
 /** Moves whole shards between providers: empties those that drain, then evens out. */
 export class ShardMover {
   readonly #oldCopies: OldCopies;
+  readonly #list: PlacementList;
   readonly #drainer: Drainer;
   readonly #rebalancer: Rebalancer;
   readonly #intervalMs: number;
@@ -22,7 +28,12 @@ export class ShardMover {
     const { moveBytesPerS, repairOpsPerS, upkeepIntervalMs } = parts.limits;
     const throttle = new Throttle({ bytesPerS: moveBytesPerS, operationsPerS: repairOpsPerS, load: parts.clientLoad });
     this.#oldCopies = new OldCopies(parts);
-    const others = { throttle, oldCopies: this.#oldCopies };
+    this.#list = new PlacementList(parts);
+    const setting = {
+      oldCopies: this.#oldCopies,
+      liars: new RecentNotes({ maxNotes: 1_000, ageMs: liarAgeMs }),
+    };
+    const others = { throttle, setting, list: this.#list };
     this.#drainer = new Drainer(parts, others);
     this.#rebalancer = new Rebalancer(parts, others);
     this.#intervalMs = upkeepIntervalMs;
@@ -30,22 +41,32 @@ export class ShardMover {
 
   /** Does a page of what there is to do. Returns in how many milliseconds it is time for more. */
   async movePage(signal: AbortSignal): Promise<number> {
-    const { isMore } = await this.#drainer.drainPage(true, signal);
+    const drained = await this.#drainer.drainPage(true, signal);
     // A provider that is to go is more urgent than one that is too full.
-    const moved = isMore ? 0 : await this.#rebalancer.rebalancePage(true, signal);
+    const evened = drained.moved > 0 ? undefined : await this.#rebalancer.rebalancePage(true, signal);
     await this.#oldCopies.sweep(signal);
-    return isMore || moved > 0 ? 0 : this.#intervalMs;
+    const isMore = drained.moved > 0 || evened?.isMore === true;
+    return isMore ? 0 : this.#intervalMs;
   }
 
   /** Does all that can be done now, as fast as it can. Returns how many shards were moved. */
   async moveAll(signal: AbortSignal): Promise<number> {
+    this.#drainer.restart();
+    this.#rebalancer.restart();
+    this.#list.expire();
     let total = 0;
     for (let isMore = true; isMore; ) {
       const drained = await this.#drainer.drainPage(false, signal);
-      const moved = drained.isMore ? drained.moved : await this.#rebalancer.rebalancePage(false, signal);
-      total += moved;
-      isMore = drained.isMore || moved > 0;
+      total += drained.moved;
+      isMore = drained.isMore;
     }
+    this.#list.expire();
+    for (let isMore = true; isMore; ) {
+      const evened = await this.#rebalancer.rebalancePage(false, signal);
+      total += evened.moved;
+      isMore = evened.isMore;
+    }
+    this.#list.expire();
     await this.#oldCopies.sweep(signal);
     return total;
   }

@@ -1,9 +1,10 @@
+import { isFailure } from '../../../core/failure.ts';
 import { forEachBounded } from '../../../core/for-each-bounded.ts';
 import type { ProviderId, ShardCid, StripeId } from '../../../core/model.ts';
 import type { EngineParts } from '../../engine-parts.ts';
 
 /** What is dropped beyond this, or by a restart, is found by the search for orphans. */
-const maxCopies = 10_000;
+const maxCopies = 20_000;
 const width = 8;
 
 interface OldCopy {
@@ -18,34 +19,54 @@ interface OldCopy {
  */
 export class OldCopies {
   readonly #parts: EngineParts;
-  #waiting: (OldCopy & { readonly sinceMs: number })[] = [];
+  #waiting = new Map<string, OldCopy & { readonly sinceMs: number }>();
+  #lastChangeMs = 0;
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
   }
 
-  get count(): number {
-    return this.#waiting.length;
+  /** When there was one more or one less of them; 0 before the first. */
+  get lastChangeMs(): number {
+    return this.#lastChangeMs;
   }
 
+  get count(): number {
+    return this.#waiting.size;
+  }
+
+  countAt(id: ProviderId): number {
+    let count = 0;
+    for (const { holder } of this.#waiting.values()) if (holder === id) count += 1;
+    return count;
+  }
+
+  /** Whether such a copy may still be needed. */
+  has(holder: ProviderId, cid: ShardCid): boolean {
+    return this.#waiting.has(`${holder} ${cid}`);
+  }
+
+  /** Called once it is recorded that the shard lies elsewhere. */
   add(copy: OldCopy): void {
-    if (this.#waiting.length < maxCopies) this.#waiting.push({ ...copy, sinceMs: this.#parts.clock.now() });
+    const sinceMs = this.#parts.clock.now();
+    this.#lastChangeMs = sinceMs;
+    if (this.#waiting.size < maxCopies) this.#waiting.set(`${copy.holder} ${copy.cid}`, { ...copy, sinceMs });
   }
 
   /** Deletes those that may go by now. */
   async sweep(signal: AbortSignal): Promise<void> {
     const { clock, limits, pins, journal, fleet } = this.#parts;
-    const beforeMs = clock.now() - limits.freedGraceMs;
-    const isDue = ({ stripeId, sinceMs }: OldCopy & { sinceMs: number }): boolean =>
-      sinceMs <= beforeMs && !pins.isPinned(stripeId);
-    const due = this.#waiting.filter(isDue);
-    if (due.length === 0) return;
-    await journal.flush();
-    this.#waiting = this.#waiting.filter((copy) => !due.includes(copy));
-    await forEachBounded(due, width, async (copy) => {
+    const graceMs = clock.now() - limits.freedGraceMs;
+    const coversUntilMs = journal.coversUntilMs();
+    const due = [...this.#waiting].filter(
+      ([, { stripeId, sinceMs }]) => sinceMs <= graceMs && sinceMs < coversUntilMs && !pins.isPinned(stripeId),
+    );
+    await forEachBounded(due, width, async ([name, copy]) => {
       signal.throwIfAborted();
       // At one that is away it is an orphan when it is back.
       if (fleet.standingOf(copy.holder) === 'up') await this.#delete(copy, signal);
+      this.#waiting.delete(name);
+      this.#lastChangeMs = clock.now();
     });
   }
 
@@ -58,6 +79,7 @@ export class OldCopies {
       await fleet.find(holder)?.deleteShard(cid, signal);
     } catch (error) {
       signal.throwIfAborted();
+      if (!isFailure(error)) throw error;
       log.debug({ provider: holder, cid, err: error }, 'a moved shard stays as an orphan where it was');
     } finally {
       release();

@@ -1,65 +1,129 @@
 import type { ProviderId } from '../../../core/model.ts';
 import type { Placement } from '../../../metadata/fleet-store.ts';
 import { SpreadGroups, type SpreadLabels } from '../../../placement/spread-groups.ts';
+import { targetShares } from '../../../placement/target-shares.ts';
 
-/** What each provider holds and should hold, in bytes; providers that take nothing new are left out. */
+/** A provider that takes new shards. */
+export interface BalanceMember extends SpreadLabels {
+  /** How much it should hold, relative to the others; above 0. */
+  readonly weight: number;
+}
+
+type Shape = Pick<Placement, 'k' | 'm'>;
+type HeldPlacement = Pick<Placement, 'k' | 'm' | 'shardCount' | 'providers' | 'storedBytes'>;
+
+/** What each of the members holds and should hold, in bytes. What others hold stays out of the account. */
 export class Balance {
-  readonly #held = new Map<ProviderId, number>();
-  readonly #targets = new Map<ProviderId, number>();
+  readonly #members: readonly BalanceMember[];
+  readonly #ids: readonly ProviderId[];
+  readonly #held: Map<ProviderId, number>;
+  /** What is to be shared out, by shape. */
+  readonly #shared = new Map<string, { readonly shape: Shape; bytes: number }>();
+  #targets: ReadonlyMap<ProviderId, number> | undefined;
+
+  constructor(members: readonly BalanceMember[]) {
+    this.#members = members;
+    this.#ids = members.map(({ id }) => id);
+    this.#held = new Map(members.map(({ id }) => [id, 0]));
+  }
+
+  add({ k, m, shardCount, providers, storedBytes }: HeldPlacement): void {
+    if (shardCount === 0) return;
+    const shardBytes = storedBytes / shardCount;
+    let count = 0;
+    for (const id of providers) {
+      const held = this.#held.get(id);
+      if (held === undefined) continue;
+      this.#held.set(id, held + shardBytes);
+      count += 1;
+    }
+    const name = `${k} ${m}`;
+    const shared = this.#shared.get(name) ?? { shape: { k, m }, bytes: 0 };
+    shared.bytes += count * shardBytes;
+    this.#shared.set(name, shared);
+    this.#targets = undefined;
+  }
+
+  get ids(): readonly ProviderId[] {
+    return this.#ids;
+  }
+
+  /** Members that hold less than they should, the emptiest first. */
+  needy(): ProviderId[] {
+    return [...this.#held.keys()]
+      .map((id) => ({ id, surplus: this.surplusOf(id) ?? 0 }))
+      .filter(({ surplus }) => surplus < 0)
+      .sort((a, b) => a.surplus - b.surplus)
+      .map(({ id }) => id);
+  }
+
+  /** How many bytes a member holds beyond what it should; negative where it should hold more. Undefined for others. */
+  surplusOf(id: ProviderId): number | undefined {
+    const held = this.#held.get(id);
+    return held === undefined ? undefined : held - (this.#targetsOf().get(id) ?? 0);
+  }
+
+  /** The member that holds most beyond what it should, of those that `isFit`. */
+  fullest(isFit: (id: ProviderId) => boolean): ProviderId | undefined {
+    let fullest: { id: ProviderId; surplus: number } | undefined;
+    for (const id of this.#held.keys()) {
+      const surplus = this.surplusOf(id) ?? 0;
+      if (surplus > (fullest?.surplus ?? 0) && isFit(id)) fullest = { id, surplus };
+    }
+    return fullest?.id;
+  }
+
+  /** The greatest distance from what a member should hold, against what they should hold on average. */
+  skew(): number {
+    const targets = [...this.#targetsOf().values()];
+    const average = targets.reduce((sum, target) => sum + target, 0) / targets.length;
+    return average > 0 ? this.furthestBytes() / average : 0;
+  }
+
+  /** The same distance in bytes. */
+  furthestBytes(): number {
+    return Math.max(0, ...[...this.#held.keys()].map((id) => Math.abs(this.surplusOf(id) ?? 0)));
+  }
 
   /**
-   * @param sharesOf of how many of all stripes with k+m shards each provider should hold one (`Fleet.targetShares`)
+   * Whether a shard of that length should go from one to the other: from one that has too much to one that has too little, and so that the
+   * sum of the squares of all distances falls. As it falls with every move they come to an end, and none is ever undone by another.
    */
-  constructor(
-    placements: readonly Placement[],
-    sharesOf: (shape: { k: number; m: number }) => ReadonlyMap<ProviderId, number>,
-  ) {
-    for (const { k, m, shardCount, providers, storedBytes } of placements) {
-      if (shardCount === 0) continue;
-      const shares = sharesOf({ k, m });
-      const shareSum = [...shares.values()].reduce((sum, share) => sum + share, 0);
-      const shardBytes = storedBytes / shardCount;
-      const holders = providers.filter((id) => shares.has(id));
-      for (const [id, share] of shares) add(this.#targets, id, (holders.length * shardBytes * share) / shareSum);
-      for (const id of holders) add(this.#held, id, shardBytes);
-    }
-  }
-
-  /** How many bytes a provider holds beyond what it should; negative where it should hold more. Undefined where it should take nothing. */
-  surplusOf(id: ProviderId): number | undefined {
-    const target = this.#targets.get(id);
-    return target === undefined ? undefined : (this.#held.get(id) ?? 0) - target;
-  }
-
-  /** The provider that holds most beyond what it should, of those that `isFit`. */
-  fullest(isFit: (id: ProviderId) => boolean): { readonly id: ProviderId; readonly surplusBytes: number } | undefined {
-    let fullest: { id: ProviderId; surplusBytes: number } | undefined;
-    for (const id of this.#targets.keys()) {
-      const surplusBytes = this.surplusOf(id) ?? 0;
-      if (isFit(id) && surplusBytes > (fullest?.surplusBytes ?? 0)) fullest = { id, surplusBytes };
-    }
-    return fullest;
-  }
-
-  /** The greatest distance from what a provider should hold, against what they should hold on average. */
-  skew(): number {
-    const targets = [...this.#targets.values()];
-    const average = targets.reduce((sum, target) => sum + target, 0) / targets.length;
-    if (!(average > 0)) return 0;
-    return Math.max(...[...this.#targets.keys()].map((id) => Math.abs(this.surplusOf(id) ?? 0))) / average;
-  }
-
-  /** Whether a shard of that length, moved from one to the other, leaves neither worse off: no such move is ever undone by another. */
   isImprovedBy(from: ProviderId, to: ProviderId, bytes: number): boolean {
-    const surplus = this.surplusOf(from);
-    const deficit = this.surplusOf(to);
-    return surplus !== undefined && deficit !== undefined && surplus >= bytes && deficit <= -bytes;
+    const surplus = this.surplusOf(from) ?? 0;
+    const deficit = this.surplusOf(to) ?? 0;
+    return surplus > 0 && deficit < 0 && surplus - deficit > bytes;
   }
 
   noteMove(from: ProviderId, to: ProviderId, bytes: number): void {
-    add(this.#held, from, -bytes);
-    add(this.#held, to, bytes);
+    for (const [id, change] of [
+      [from, -bytes],
+      [to, bytes],
+    ] as const) {
+      const held = this.#held.get(id);
+      if (held !== undefined) this.#held.set(id, held + change);
+    }
   }
+
+  #targetsOf(): ReadonlyMap<ProviderId, number> {
+    if (this.#targets !== undefined) return this.#targets;
+    const targets = new Map<ProviderId, number>(this.#members.map(({ id }) => [id, 0]));
+    for (const { shape, bytes } of this.#shared.values()) {
+      const shares = sharesOf(this.#members, shape);
+      const sum = shares.reduce((total, share) => total + share, 0);
+      this.#members.forEach(({ id }, at) => {
+        targets.set(id, targets.get(id)! + (bytes * shares[at]!) / sum);
+      });
+    }
+    this.#targets = targets;
+    return targets;
+  }
+}
+
+/** Of how many of all stripes of this shape each member should hold a shard. */
+function sharesOf(members: readonly BalanceMember[], { k, m }: Shape): Float64Array {
+  const weights = members.map(({ weight }) => weight);
+  return targetShares(weights, { count: k + m, cap: Math.max(1, m), groups: new SpreadGroups(members) });
 }
 
 /** How far stripes are from the spread rule, and what would bring them nearer. */
@@ -73,7 +137,9 @@ export class SpreadCheck {
   /** How many shards lie in an operator, country or zone beyond m, over all of them. */
   excessOf({ m }: { readonly m: number }, holders: readonly ProviderId[]): number {
     const cap = Math.max(1, m);
-    return this.#groups.countHolders(holders).reduce((sum, count) => sum + Math.max(count - cap, 0), 0);
+    let excess = 0;
+    for (const count of this.#groups.countHolders(holders)) if (count > cap) excess += count - cap;
+    return excess;
   }
 
   /** What the excess is after a shard went from one provider to another. */
@@ -84,8 +150,4 @@ export class SpreadCheck {
   ): number {
     return this.excessOf(shape, [...holders.filter((id) => id !== from), to]);
   }
-}
-
-function add(sums: Map<ProviderId, number>, id: ProviderId, bytes: number): void {
-  sums.set(id, (sums.get(id) ?? 0) + bytes);
 }

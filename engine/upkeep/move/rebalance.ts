@@ -1,19 +1,31 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { forEachBounded } from '../../../core/for-each-bounded.ts';
 import type { ProviderId, Stripe, StripeId } from '../../../core/model.ts';
 import { shardBytes } from '../../../erasure/shard-format.ts';
 import type { Placement } from '../../../metadata/fleet-store.ts';
 import type { EngineParts } from '../../engine-parts.ts';
+import { countHeld } from '../../fleet/count-held.ts';
 import type { Throttle } from '../throttle.ts';
-import { moveCost, moveShard } from './move-shard.ts';
-import type { OldCopies } from './old-copies.ts';
+import { HeldSpace } from './held-space.ts';
+import { type MoveSetting, moveCost, moveShard } from './move-shard.ts';
+import type { PlacementList } from './placement-list.ts';
 import { Balance, SpreadCheck } from './plan-rebalance.ts';
 
 const pageStripes = 64;
 const width = 4;
 /** Once begun it goes on until the skew is this part of what began it. */
 const settledPart = 0.5;
-/** Placements that could not be improved are looked at again after this. */
-const retryMs = 3_600_000;
+/** After a plan that led to nothing, and after one that had nothing to do; a change of the fleet ends the rest. */
+const retryMs = 600_000;
+const idleMs = 60_000;
+/** And at least so many times as long as it took to make it. */
+const idleCost = 50;
+/** Placements looked at in one turn. */
+const maxLooks = 500;
+/** The event loop has a turn after so many placements. */
+const placementsAtOnce = 5_000;
+/** The least weight: one that has no room still counts. */
+const minRatio = 1e-6;
 
 export interface RebalanceProgress {
   readonly isBalancing: boolean;
@@ -21,22 +33,59 @@ export interface RebalanceProgress {
   readonly skew: number;
   /** Live stripes with more than m shards in one operator, country or zone. */
   readonly stripesAgainstSpread: number;
+  /** Since this process started. */
   readonly shardsMoved: number;
   readonly bytesMoved: number;
 }
 
+export interface RebalancePass {
+  readonly moved: number;
+  /** Whether there may be more to do at once. */
+  readonly isMore: boolean;
+}
+
+/** What is to be moved, by what was known of the fleet when it was made. */
+interface Plan {
+  readonly listing: number;
+  readonly fleetKey: string;
+  readonly balance: Balance;
+  readonly spread: SpreadCheck;
+  readonly makingMs: number;
+  /** Those that lack shards are left to repair. */
+  readonly whole: readonly Placement[];
+  readonly against: readonly Placement[];
+  readonly mending: Walk;
+  /** A walk through `whole` for each provider that shards are moved from. */
+  readonly walks: Map<ProviderId, Walk>;
+  readonly exhausted: Set<ProviderId>;
+  moved: number;
+}
+
+interface Walk {
+  at: number;
+  after: StripeId | undefined;
+}
+
+interface PageMove {
+  readonly from: ProviderId;
+  readonly accepts: (to: ProviderId, stripe: Stripe) => boolean;
+  readonly isThrottled: boolean;
+}
+
 /**
  * Moves shards so that stripes keep to the spread rule where they could not when they were written, and from providers that hold
- * more than they should to those that hold less. A move for balance makes both of them better off, and no stripe's spread worse; so
+ * more than they should to those that hold less. A move for balance brings the fleet nearer to it, and makes no stripe's spread worse; so
  * it comes to an end.
  */
 export class Rebalancer {
   readonly #parts: EngineParts;
   readonly #throttle: Throttle;
-  readonly #oldCopies: OldCopies;
-  /** Placements that nothing could be done for, and where the walk through the others stands. */
-  readonly #hopeless = new Map<number, number>();
-  readonly #cursors = new Map<string, StripeId>();
+  readonly #setting: MoveSetting;
+  readonly #list: PlacementList;
+  readonly #space = new HeldSpace();
+  #plan: Plan | undefined;
+  /** Until when there is nothing to do, as long as the fleet is as it was. */
+  #rest: { readonly untilMs: number; readonly fleetKey: string } | undefined;
   #progress: RebalanceProgress = {
     isBalancing: false,
     skew: 0,
@@ -45,151 +94,274 @@ export class Rebalancer {
     bytesMoved: 0,
   };
 
-  constructor(parts: EngineParts, others: { throttle: Throttle; oldCopies: OldCopies }) {
+  constructor(parts: EngineParts, others: { throttle: Throttle; setting: MoveSetting; list: PlacementList }) {
     this.#parts = parts;
     this.#throttle = others.throttle;
-    this.#oldCopies = others.oldCopies;
+    this.#setting = others.setting;
+    this.#list = others.list;
   }
 
   get progress(): RebalanceProgress {
     return this.#progress;
   }
 
+  /** Plans anew, whatever has just been found. */
+  restart(): void {
+    this.#plan = undefined;
+    this.#rest = undefined;
+  }
+
   /**
    * Moves a page of shards, where there is something to win.
    *
    * @param isThrottled false to do it as fast as it can be done
-   * @returns how many were moved
    */
-  async rebalancePage(isThrottled: boolean, signal: AbortSignal): Promise<number> {
-    const { metadata, fleet, limits, metrics } = this.#parts;
-    if (limits.rebalanceSkew === 0) return 0;
-    const placements = await metadata.listPlacements();
-    const spread = new SpreadCheck(fleet.records);
-    const against = placements.filter((placement) => spread.excessOf(placement, placement.providers) > 0);
-    const balance = new Balance(placements, (shape) => fleet.targetShares(shape));
-    const skew = balance.skew();
-    const { isBalancing } = this.#progress;
+  async rebalancePage(isThrottled: boolean, signal: AbortSignal): Promise<RebalancePass> {
+    const { clock, limits } = this.#parts;
+    const fleetKey = this.#fleetKey();
+    if (this.#rest?.fleetKey === fleetKey && clock.now() < this.#rest.untilMs) return { moved: 0, isMore: false };
+    const plan = await this.#refreshPlan(fleetKey);
+    const isOff = limits.rebalanceSkew === 0;
+    const pass = isOff ? undefined : await this.#follow(plan, isThrottled, signal);
+    if (pass !== undefined) {
+      plan.moved += pass.moved;
+      return pass;
+    }
+    this.#plan = undefined;
+    if (plan.moved > 0) {
+      // What was moved lies in other placements now.
+      if (!isThrottled) this.#list.expire();
+      return { moved: 0, isMore: !isThrottled };
+    }
+    const isIdle = isOff || (plan.against.length === 0 && !this.#progress.isBalancing);
+    const restMs = Math.max(isIdle ? idleMs : retryMs, idleCost * plan.makingMs);
+    this.#rest = { untilMs: clock.now() + restMs, fleetKey };
+    return { moved: 0, isMore: false };
+  }
+
+  /** What a plan depends on. */
+  #fleetKey(): string {
+    const { fleet } = this.#parts;
+    const rows = fleet.records.map(({ id, state, operator, country, zone, weight }) => {
+      return [id, state, operator, country, zone, weight, fleet.standingOf(id) === 'up'];
+    });
+    return JSON.stringify(rows);
+  }
+
+  async #refreshPlan(fleetKey: string): Promise<Plan> {
+    const { limits, metrics } = this.#parts;
+    const { placements, number } = await this.#list.read();
+    const known = this.#plan;
+    const plan = known?.listing === number && known.fleetKey === fleetKey ? known : undefined;
+    this.#plan = plan ?? (await this.#makePlan(placements, number, fleetKey));
+    const skew = this.#plan.balance.skew();
+    const part = this.#progress.isBalancing ? settledPart : 1;
+    // Where little is stored, what falls where is chance, and does not matter.
+    const isBalancing =
+      skew > limits.rebalanceSkew * part && this.#plan.balance.furthestBytes() > limits.rebalanceBytes * part;
+    const stripesAgainstSpread = this.#plan.against.reduce((sum, { stripes }) => sum + stripes, 0);
     this.#progress = {
       ...this.#progress,
       skew,
-      stripesAgainstSpread: against.reduce((sum, { stripes }) => sum + stripes, 0),
-      isBalancing: skew > limits.rebalanceSkew * (isBalancing ? settledPart : 1),
+      stripesAgainstSpread,
+      isBalancing: isBalancing && limits.rebalanceSkew > 0,
     };
     metrics.fleetSkew.set(skew);
-    metrics.stripesAgainstSpread.set(this.#progress.stripesAgainstSpread);
-    for (const placement of against) {
-      const moved = await this.#mendSpread(placement, spread, isThrottled, signal);
-      if (moved > 0) return moved;
-    }
-    return this.#progress.isBalancing ? this.#even(placements, balance, spread, isThrottled, signal) : 0;
+    metrics.stripesAgainstSpread.set(stripesAgainstSpread);
+    return this.#plan;
   }
 
-  /** Moves shards of a placement out of the operator, country or zone that has too many. */
-  async #mendSpread(
-    placement: Placement,
-    spread: SpreadCheck,
-    isThrottled: boolean,
-    signal: AbortSignal,
-  ): Promise<number> {
+  async #makePlan(placements: readonly Placement[], listing: number, fleetKey: string): Promise<Plan> {
+    const { fleet, clock } = this.#parts;
+    const startedAtMs = performance.now();
+    const takers = fleet.records.filter(
+      ({ id, state, weight }) => state === 'active' && weight > 0 && fleet.standingOf(id) === 'up',
+    );
+    this.#space.measure(
+      takers.map(({ id }) => id),
+      {
+        capacityOf: (id) => fleet.capacityOf(id),
+        held: countHeld(placements),
+        lastMoveMs: this.#setting.oldCopies.lastChangeMs,
+        nowMs: clock.now(),
+      },
+    );
+    const members = takers.map((record) => ({
+      ...record,
+      weight: record.weight * Math.max(this.#space.ratioOf(record.id), minRatio),
+    }));
+    const balance = new Balance(members);
+    const spread = new SpreadCheck(fleet.records);
+    const whole: Placement[] = [];
+    const against: Placement[] = [];
+    for (const [at, placement] of placements.entries()) {
+      balance.add(placement);
+      if (spread.excessOf(placement, placement.providers) > 0) against.push(placement);
+      if (placement.providers.length >= placement.shardCount) whole.push(placement);
+      if (at % placementsAtOnce === placementsAtOnce - 1) await nextTurn();
+    }
+    whole.sort((a, b) => b.storedBytes - a.storedBytes);
+    return {
+      listing,
+      fleetKey,
+      balance,
+      spread,
+      makingMs: performance.now() - startedAtMs,
+      whole,
+      against,
+      mending: { at: 0, after: undefined },
+      walks: new Map(),
+      exhausted: new Set(),
+      moved: 0,
+    };
+  }
+
+  /** Does some of what the plan says; undefined where nothing of it is left. */
+  async #follow(plan: Plan, isThrottled: boolean, signal: AbortSignal): Promise<RebalancePass | undefined> {
+    const mended = await this.#mendSpread(plan, isThrottled, signal);
+    if (mended !== undefined) return mended;
+    return this.#progress.isBalancing ? this.#even(plan, isThrottled, signal) : undefined;
+  }
+
+  /** Moves shards out of the operator, country or zone that has too many of a stripe. */
+  async #mendSpread(plan: Plan, isThrottled: boolean, signal: AbortSignal): Promise<RebalancePass | undefined> {
+    const { against, mending, spread } = plan;
+    for (let looks = 0; mending.at < against.length; looks++) {
+      if (looks === maxLooks) return { moved: 0, isMore: true };
+      const placement = against[mending.at]!;
+      const from = placement.providers.length >= placement.shardCount ? this.#findWorst(plan, placement) : undefined;
+      if (from === undefined) {
+        skipPlacement(mending);
+        continue;
+      }
+      const accepts = (to: ProviderId, stripe: Stripe): boolean => {
+        const holders = holdersOf(stripe);
+        return spread.excessAfter(stripe, holders, { from, to }) < spread.excessOf(stripe, holders);
+      };
+      const moved = await this.#movePage(plan, placement, mending, { from, accepts, isThrottled }, signal);
+      if (moved > 0) return { moved, isMore: true };
+      if (mending.after !== undefined) skipPlacement(mending);
+    }
+    return undefined;
+  }
+
+  /** The holder whose leaving helps most, of those that can leave; where it goes must not undo that. */
+  #findWorst({ spread, balance }: Plan, placement: Placement): ProviderId | undefined {
     const { fleet } = this.#parts;
     const { providers } = placement;
-    if (this.#isHopeless(placement.id)) return 0;
     const before = spread.excessOf(placement, providers);
-    // The one whose leaving helps most; where it goes must not undo that.
-    const [worst] = providers
-      .filter((id) => fleet.standingOf(id) === 'up')
-      .map((id) => ({
-        id,
-        left: spread.excessOf(
-          placement,
-          providers.filter((other) => other !== id),
-        ),
-      }))
-      .sort((a, b) => a.left - b.left);
-    const from = worst?.id;
-    if (from === undefined || worst!.left >= before) return this.#giveUp(placement.id);
-    const accepts = (to: ProviderId): boolean => spread.excessAfter(placement, providers, { from, to }) < before;
-    const moved = await this.#movePage(placement, from, accepts, () => {}, isThrottled, signal);
-    return moved > 0 ? moved : this.#giveUp(placement.id);
+    const places = balance.ids.filter((id) => !providers.includes(id));
+    const options = providers
+      .filter((from) => fleet.standingOf(from) === 'up')
+      .map((from) => {
+        const left = Math.min(...places.map((to) => spread.excessAfter(placement, providers, { from, to })));
+        return { from, left };
+      })
+      .filter(({ left }) => left < before)
+      .sort((a, b) => a.left - b.left || (balance.surplusOf(b.from) ?? 0) - (balance.surplusOf(a.from) ?? 0));
+    return options[0]?.from;
   }
 
   /** Moves shards from the fullest provider to those that should hold more. */
-  async #even(
-    placements: readonly Placement[],
-    balance: Balance,
-    spread: SpreadCheck,
-    isThrottled: boolean,
-    signal: AbortSignal,
-  ): Promise<number> {
-    const { fleet } = this.#parts;
-    const failed = new Set<ProviderId>();
-    for (;;) {
-      const fullest = balance.fullest((id) => !failed.has(id) && fleet.standingOf(id) === 'up');
-      if (fullest === undefined) return 0;
-      const { id: from } = fullest;
-      const rich = placements.filter(({ providers, id }) => providers.includes(from) && !this.#isHopeless(id));
-      for (const placement of rich.sort((a, b) => b.storedBytes - a.storedBytes)) {
-        const before = spread.excessOf(placement, placement.providers);
-        const accepts = (to: ProviderId, stripe: Stripe): boolean => {
-          const bytes = lengthAt(stripe, from);
-          const isNoWorse = spread.excessAfter(placement, placement.providers, { from, to }) <= before;
-          return isNoWorse && balance.isImprovedBy(from, to, bytes);
-        };
-        const noteMove = (to: ProviderId, bytes: number): void => balance.noteMove(from, to, bytes);
-        const moved = await this.#movePage(placement, from, accepts, noteMove, isThrottled, signal);
-        if (moved > 0) return moved;
-        signal.throwIfAborted();
+  async #even(plan: Plan, isThrottled: boolean, signal: AbortSignal): Promise<RebalancePass | undefined> {
+    const { balance, whole, exhausted, walks } = plan;
+    for (let looks = 0; ; looks++) {
+      if (looks === maxLooks) return { moved: 0, isMore: true };
+      const from = balance.fullest((id) => !exhausted.has(id));
+      if (from === undefined) return undefined;
+      const walk = walks.get(from) ?? { at: 0, after: undefined };
+      walks.set(from, walk);
+      const placement = whole[walk.at];
+      if (placement === undefined) {
+        exhausted.add(from);
+        continue;
       }
-      failed.add(from);
+      const accepts = (to: ProviderId, stripe: Stripe): boolean => {
+        const bytes = lengthAt(stripe, from);
+        return bytes > 0 && this.#isBetter(plan, stripe, holdersOf(stripe), { from, to, bytes });
+      };
+      const { providers } = placement;
+      // Lengths differ within a placement: whether one of them could be moved at all.
+      const isHopeful =
+        providers.includes(from) &&
+        balance.needy().some((to) => this.#isBetter(plan, placement, providers, { from, to, bytes: 1 }));
+      if (!isHopeful) {
+        skipPlacement(walk);
+        continue;
+      }
+      const moved = await this.#movePage(plan, placement, walk, { from, accepts, isThrottled }, signal);
+      if (moved > 0) return { moved, isMore: true };
+      if (walk.after !== undefined) skipPlacement(walk);
     }
   }
 
-  /** The next page of a placement's stripes, from its beginning again where it was at the end. */
+  #isBetter(
+    { balance, spread }: Plan,
+    shape: { readonly m: number },
+    holders: readonly ProviderId[],
+    { from, to, bytes }: { readonly from: ProviderId; readonly to: ProviderId; readonly bytes: number },
+  ): boolean {
+    if (holders.includes(to) || !balance.isImprovedBy(from, to, bytes)) return false;
+    return spread.excessAfter(shape, holders, { from, to }) <= spread.excessOf(shape, holders);
+  }
+
+  /** Moves what can be moved of the next page of a placement's stripes. Returns how many were. */
   async #movePage(
+    plan: Plan,
     placement: Placement,
-    from: ProviderId,
-    accepts: (to: ProviderId, stripe: Stripe) => boolean,
-    noteMove: (to: ProviderId, bytes: number) => void,
-    isThrottled: boolean,
+    walk: Walk,
+    { from, accepts, isThrottled }: PageMove,
     signal: AbortSignal,
   ): Promise<number> {
-    const { metadata } = this.#parts;
-    const walk = `${placement.id} ${from}`;
-    const after = this.#cursors.get(walk);
-    const stripes = await metadata.listPlacedStripes(placement.id, after, pageStripes);
-    const last = stripes.at(-1);
-    if (last === undefined || stripes.length < pageStripes) this.#cursors.delete(walk);
-    else this.#cursors.set(walk, last.id);
+    const stripes = await this.#parts.metadata.listPlacedStripes(placement.id, walk.after, pageStripes);
+    if (stripes.length < pageStripes) skipPlacement(walk);
+    else walk.after = stripes.at(-1)?.id;
     let moved = 0;
     await forEachBounded(stripes, width, async (stripe) => {
       signal.throwIfAborted();
+      const holders = holdersOf(stripe);
       const index = stripe.shards.find(({ providerId }) => providerId === from)?.index;
-      if (index === undefined) return;
+      const isMovable = plan.balance.ids.some((to) => !holders.includes(to) && accepts(to, stripe));
+      if (index === undefined || !isMovable) return;
       if (isThrottled) await this.#throttle.take(moveCost(stripe, index), signal);
-      const move = { stripeId: stripe.id, from, accepts, oldCopies: this.#oldCopies };
-      const { outcome, to, bytes } = await moveShard(this.#parts, move, signal);
-      if (outcome !== 'moved' || to === undefined) return;
-      noteMove(to, bytes);
+      // Others of the page are moved meanwhile: each is counted before it is.
+      const claim: { to?: ProviderId } = {};
+      const length = shardBytes(stripe, index);
+      const move = {
+        stripeId: stripe.id,
+        from,
+        accepts: (to: ProviderId, current: Stripe): boolean => {
+          if (claim.to !== undefined) plan.balance.noteMove(claim.to, from, length);
+          delete claim.to;
+          if (!accepts(to, current)) return false;
+          claim.to = to;
+          plan.balance.noteMove(from, to, length);
+          return true;
+        },
+      };
+      const { outcome, bytes } = await moveShard(this.#parts, move, this.#setting, signal);
+      if (outcome !== 'moved') {
+        if (claim.to !== undefined) plan.balance.noteMove(claim.to, from, length);
+        return;
+      }
       moved += 1;
       const { shardsMoved, bytesMoved } = this.#progress;
       this.#progress = { ...this.#progress, shardsMoved: shardsMoved + 1, bytesMoved: bytesMoved + bytes };
     });
     return moved;
   }
+}
 
-  #isHopeless(placementId: number): boolean {
-    return this.#parts.clock.now() - (this.#hopeless.get(placementId) ?? Number.NEGATIVE_INFINITY) < retryMs;
-  }
-
-  #giveUp(placementId: number): number {
-    if (this.#hopeless.size > 10_000) this.#hopeless.clear();
-    this.#hopeless.set(placementId, this.#parts.clock.now());
-    return 0;
-  }
+function holdersOf({ shards }: Stripe): ProviderId[] {
+  return shards.map(({ providerId }) => providerId);
 }
 
 function lengthAt(stripe: Stripe, id: ProviderId): number {
   const index = stripe.shards.find(({ providerId }) => providerId === id)?.index;
   return index === undefined ? 0 : shardBytes(stripe, index);
+}
+
+function skipPlacement(walk: Walk): void {
+  walk.at += 1;
+  walk.after = undefined;
 }

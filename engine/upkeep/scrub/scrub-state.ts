@@ -22,6 +22,8 @@ export interface Backlog {
 
 interface Saved {
   readonly startedAtMs: number;
+  /** Absent before the second round. */
+  readonly startedBeforeMs?: number;
   readonly cursor: StripeId | null;
   readonly doneBytes: number;
   readonly marks: readonly Mark[];
@@ -36,6 +38,8 @@ interface Saved {
 export class ScrubState {
   readonly #metadata: MetadataStore;
   #startedAtMs = 0;
+  /** When the round before this one began. */
+  #startedBeforeMs = 0;
   /** The last stripe that the round has dealt with. */
   #cursor: StripeId | undefined;
   #doneBytes = 0;
@@ -73,6 +77,7 @@ export class ScrubState {
     const saved = text === undefined ? undefined : parseSaved(text);
     this.#startedAtMs = saved?.startedAtMs ?? nowMs;
     if (saved === undefined) return;
+    this.#startedBeforeMs = saved.startedBeforeMs ?? 0;
     this.#cursor = saved.cursor ?? undefined;
     this.#doneBytes = saved.doneBytes;
     this.#marks = [...saved.marks];
@@ -83,6 +88,7 @@ export class ScrubState {
   async save(): Promise<void> {
     const saved: Saved = {
       startedAtMs: this.#startedAtMs,
+      startedBeforeMs: this.#startedBeforeMs,
       cursor: this.#cursor ?? null,
       doneBytes: this.#doneBytes,
       marks: this.#marks,
@@ -97,11 +103,12 @@ export class ScrubState {
     this.#cursor = id;
     this.#doneBytes += bytes;
     this.#marks.push({ id, atMs: nowMs });
-    // Every second one goes, so that what is left is spread over the round.
-    if (this.#marks.length > maxMarks) this.#marks = this.#marks.filter((_, index) => index % 2 === 1);
+    // Every second one goes, so that what is left is spread over the round; the last one says how far it came.
+    if (this.#marks.length > maxMarks) this.#marks = this.#marks.filter((_, index) => index % 2 === 0);
   }
 
   beginRound(nowMs: number): void {
+    this.#startedBeforeMs = this.#startedAtMs;
     this.#startedAtMs = nowMs;
     this.#cursor = undefined;
     this.#doneBytes = 0;
@@ -109,9 +116,13 @@ export class ScrubState {
     this.#marks = [];
   }
 
-  /** A provider's shard of the stripe could not be read now. */
-  postpone(provider: ProviderId, id: StripeId): void {
-    this.restore(provider, { fromId: id, toId: id, sinceMs: this.lastReadMs(id) });
+  /**
+   * A provider's shard of the stripe could not be read now.
+   *
+   * @param sinceMs when it was read last, at the earliest
+   */
+  postpone(provider: ProviderId, id: StripeId, sinceMs: number): void {
+    this.restore(provider, { fromId: id, toId: id, sinceMs });
   }
 
   /** Takes a backlog, to work on it: what of it is left is given back with `postpone` and `restore`. */
@@ -130,18 +141,34 @@ export class ScrubState {
     });
   }
 
-  /** When a stripe that the round has yet to reach was read last, or else written; not later than it was. */
+  /**
+   * When a stripe that the round has yet to reach was read last, or else written; not later than it was. What the last round found
+   * unreadable has a backlog, which knows better.
+   */
   lastReadMs(id: StripeId): number {
-    // The mark after it would be too late: the stripe was read before that.
-    const mark = this.#marksBefore.findLast((each) => each.id <= id);
-    const isPastRound = (this.#marksBefore.at(-1)?.id ?? '') < id;
-    return mark === undefined || isPastRound ? stripeTimeMs(id) : mark.atMs;
+    const writtenMs = stripeTimeMs(id);
+    // What lies beyond the last round's end was not there when it came by.
+    if ((this.#marksBefore.at(-1)?.id ?? '') < id) return writtenMs;
+    // The stripe of a mark itself was read before the mark was made, as was any before it.
+    const mark = this.#marksBefore.findLast((each) => each.id < id);
+    return Math.max(mark?.atMs ?? this.#startedBeforeMs, writtenMs);
   }
 
-  /** When the shard was read that was not read for longest. @param nextId the stripe that the round comes to next */
-  oldestMs(nextId: StripeId | undefined): number | undefined {
+  /** Where the last round came to its end; what is beyond has never been reached. */
+  get endBefore(): StripeId | undefined {
+    return this.#marksBefore.at(-1)?.id;
+  }
+
+  /**
+   * When the shard was read that was not read for longest; not later than it was.
+   *
+   * @param nextId the stripe that the round comes to next
+   * @param beyondId the first stripe after `endBefore`
+   */
+  oldestMs(nextId: StripeId | undefined, beyondId: StripeId | undefined): number | undefined {
     const times = [...this.#backlogs.values()].map(({ sinceMs }) => sinceMs);
     if (nextId !== undefined) times.push(this.lastReadMs(nextId));
+    if (beyondId !== undefined && beyondId > (this.#cursor ?? '')) times.push(stripeTimeMs(beyondId));
     if (this.#cursor !== undefined) times.push(this.#startedAtMs);
     return times.length === 0 ? undefined : Math.min(...times);
   }

@@ -18,6 +18,11 @@ const restPart = 1 - plannedPart;
 /** What is left of a round that is late is read at least so fast: in this part of the period. */
 const hurryPart = 0.05;
 const maxRestMs = 3_600_000;
+/** A shard that a provider fails to read so often, over so long, while it reads others, is as good as lost: its disk is damaged there. */
+const maxFailures = 3;
+const minFailingMs = 600_000;
+/** Shards whose failures are remembered. */
+const maxFailing = 10_000;
 
 /** What of the engine scrub works with. */
 export type ScrubParts = Pick<
@@ -27,6 +32,15 @@ export type ScrubParts = Pick<
 
 /** What scrub found of a shard. */
 export type ScrubOutcome = 'good' | 'missing' | 'corrupt' | 'unreadable';
+
+/** Which shards of a page are to be read, and what is known of them. */
+interface Pass {
+  readonly isThrottled: boolean;
+  /** The only provider whose shards are read, where there is one. */
+  readonly providerId?: ProviderId;
+  /** When the stripe's shards were read last. */
+  lastReadMs(id: StripeId): number;
+}
 
 export interface ScrubProgress {
   readonly roundStartedAtMs: number;
@@ -50,6 +64,8 @@ export class Scrubber {
   readonly #state: ScrubState;
   readonly #throttle: Throttle;
   readonly #shards: Record<ScrubOutcome, number> = { good: 0, missing: 0, corrupt: 0, unreadable: 0 };
+  /** How often shards could not be read although their provider is well, and since when. */
+  readonly #failing = new Map<string, { readonly sinceMs: number; count: number }>();
   /** What the last page came to. */
   #pageBytes = 0;
 
@@ -72,13 +88,13 @@ export class Scrubber {
     const { storedBytes } = await metadata.countUsage();
     metrics.scrubRoundPart.set(this.#roundPart(storedBytes));
     metrics.scrubOldestSeconds.set(((await this.oldestUnscrubbedMs()) ?? 0) / 1000);
-    if (!isRoundOver) return this.#restMs(storedBytes);
+    if (!isRoundOver) return this.#soonerForBacklog(this.#restMs(storedBytes));
     const overMs = clock.now() - this.#state.startedAtMs;
     const restMs = Math.max(limits.scrubPeriodMs * restPart - overMs, 0);
-    if (restMs > maxRestMs) return maxRestMs;
+    if (restMs > maxRestMs) return this.#soonerForBacklog(maxRestMs);
     this.#state.beginRound(clock.now());
     await this.#state.save();
-    return restMs;
+    return this.#soonerForBacklog(restMs);
   }
 
   /** Reads everything there is, now and as fast as it can. */
@@ -94,7 +110,8 @@ export class Scrubber {
     const { metadata, clock } = this.#parts;
     await this.#state.load(clock.now());
     const [next] = await metadata.listStripes(this.#state.cursor, 1);
-    return this.#state.oldestMs(next?.id);
+    const [beyond] = await metadata.listStripes(this.#state.endBefore, 1);
+    return this.#state.oldestMs(next?.id, beyond?.id);
   }
 
   async readProgress(): Promise<ScrubProgress> {
@@ -113,6 +130,13 @@ export class Scrubber {
     return storedBytes === 0 ? 1 : Math.min(this.#state.doneBytes / storedBytes, 1);
   }
 
+  /** What was put off is long due, and only the rate holds it up. */
+  #soonerForBacklog(restMs: number): number {
+    const { fleet, limits } = this.#parts;
+    const isDue = [...this.#state.backlogs.keys()].some((id) => fleet.standingOf(id) === 'up');
+    return isDue ? Math.min(restMs, limits.upkeepIntervalMs) : restMs;
+  }
+
   /** So that what is left is read evenly in the time that is left. */
   #restMs(storedBytes: number): number {
     const { clock, limits } = this.#parts;
@@ -129,10 +153,11 @@ export class Scrubber {
     const stripes = await metadata.listStripes(this.#state.cursor, pageStripes);
     const last = stripes.at(-1);
     if (last === undefined) return true;
+    const pass = { isThrottled, lastReadMs: (id: StripeId) => this.#state.lastReadMs(id) };
     let bytes = 0;
     await forEachBounded(stripes, width, async (stripe) => {
-      const stripeBytes = await this.#readStripe(stripe, stripe.shards, isThrottled, signal);
-      bytes += stripeBytes;
+      bytes += stripe.shards.reduce((sum, { index }) => sum + shardBytes(stripe, index), 0);
+      await this.#readStripe(stripe.id, pass, signal);
     });
     this.#pageBytes = bytes;
     this.#state.advance(last.id, bytes, clock.now());
@@ -170,81 +195,92 @@ export class Scrubber {
     const first = await metadata.findStripes([backlog.fromId]);
     const others = await metadata.listStripes(backlog.fromId, pageStripes);
     const stripes = [...first.values(), ...others].filter(({ id }) => id <= backlog.toId);
-    await forEachBounded(stripes, width, async (stripe) => {
-      const shards = stripe.shards.filter((shard) => shard.providerId === providerId);
-      await this.#readStripe(stripe, shards, isThrottled, signal);
-    });
+    const pass = { isThrottled, providerId, lastReadMs: () => backlog.sinceMs };
+    await forEachBounded(stripes, width, ({ id }) => this.#readStripe(id, pass, signal));
     const last = others.at(-1);
     const isMore = others.length === pageStripes && last !== undefined && last.id < backlog.toId;
     return isMore ? { ...backlog, fromId: last.id } : undefined;
   }
 
-  /** Returns how many bytes the shards take, whether or not they could be read. */
-  async #readStripe(
-    stripe: Stripe,
-    shards: readonly PlacedShard[],
-    isThrottled: boolean,
-    signal: AbortSignal,
-  ): Promise<number> {
-    const { pins, fleet } = this.#parts;
-    // Nobody collects what is being read.
-    pins.pin([stripe.id]);
+  async #readStripe(id: StripeId, pass: Pass, signal: AbortSignal): Promise<void> {
+    const { pins, fleet, metadata } = this.#parts;
+    // Nobody collects what is being read, nor what was left where it was moved from.
+    pins.pin([id]);
     try {
-      for (const shard of shards) {
+      // As it is now: since the page was listed it may have been moved, or have gone.
+      const stripe = (await metadata.findStripes([id])).get(id);
+      for (const shard of stripe?.shards ?? []) {
         signal.throwIfAborted();
+        if (pass.providerId !== undefined && shard.providerId !== pass.providerId) continue;
         const standing = fleet.standingOf(shard.providerId);
         // What is lost is for repair.
-        if (standing === 'up') await this.#readShard(stripe, shard, isThrottled, signal);
-        else if (standing === 'down') this.#state.postpone(shard.providerId, stripe.id);
+        if (standing === 'up') await this.#readShard(stripe!, shard, pass, signal);
+        else if (standing === 'down') this.#state.postpone(shard.providerId, id, pass.lastReadMs(id));
       }
     } finally {
-      pins.unpin([stripe.id]);
+      pins.unpin([id]);
     }
-    return shards.reduce((sum, { index }) => sum + shardBytes(stripe, index), 0);
   }
 
-  async #readShard(stripe: Stripe, shard: PlacedShard, isThrottled: boolean, signal: AbortSignal): Promise<void> {
-    const { metrics, fleet } = this.#parts;
-    const provider = fleet.find(shard.providerId);
-    if (provider === undefined) return;
+  async #readShard(stripe: Stripe, shard: PlacedShard, pass: Pass, signal: AbortSignal): Promise<void> {
+    const { metrics } = this.#parts;
     const cost = checkCost(stripe, shard.index);
-    if (isThrottled) await this.#throttle.take(cost, signal);
+    if (pass.isThrottled) await this.#throttle.take(cost, signal);
     const outcome = await this.#check(stripe, shard, signal);
+    if (outcome === 'missing' || outcome === 'corrupt') {
+      // It may have been moved, or its stripe may be gone, while it was read.
+      if (!(await this.#lose(stripe.id, shard, outcome))) return;
+    } else if (outcome === 'unreadable') this.#state.postpone(shard.providerId, stripe.id, pass.lastReadMs(stripe.id));
     this.#shards[outcome] += 1;
     metrics.scrubbedShards.inc({ outcome });
     metrics.scrubbedBytes.inc(cost.bytes);
-    if (outcome === 'unreadable') this.#state.postpone(shard.providerId, stripe.id);
-    else if (outcome !== 'good') await this.#lose(stripe.id, shard, outcome);
   }
 
   async #check(stripe: Stripe, shard: PlacedShard, signal: AbortSignal): Promise<ScrubOutcome> {
     const provider = this.#parts.fleet.find(shard.providerId);
     if (provider === undefined) return 'unreadable';
+    const name = `${shard.providerId} ${shard.cid}`;
     try {
       await checkShard(provider, stripe, shard, signal);
+      this.#failing.delete(name);
       return 'good';
     } catch (error) {
       signal.throwIfAborted();
       if (isFailure(error, 'shard-missing')) return 'missing';
       if (isFailure(error, 'shard-corrupt')) return 'corrupt';
       this.#parts.log.debug({ provider: shard.providerId, cid: shard.cid, err: error }, 'shard cannot be scrubbed now');
-      return 'unreadable';
+      return isFailure(error, 'provider-error') && this.#isBeyondHope(name, shard.providerId)
+        ? 'corrupt'
+        : 'unreadable';
     }
   }
 
-  async #lose(id: StripeId, shard: PlacedShard, outcome: ScrubOutcome): Promise<void> {
+  /** Whether a shard that failed once more is to be given up, since it is the only thing that its provider does not read. */
+  #isBeyondHope(name: string, providerId: ProviderId): boolean {
+    const { fleet, clock } = this.#parts;
+    if (fleet.standingOf(providerId) !== 'up') return false;
+    const failing = this.#failing.get(name) ?? { sinceMs: clock.now(), count: 0 };
+    failing.count += 1;
+    if (this.#failing.size < maxFailing) this.#failing.set(name, failing);
+    if (failing.count < maxFailures || clock.now() - failing.sinceMs < minFailingMs) return false;
+    this.#failing.delete(name);
+    return true;
+  }
+
+  /** Returns whether it was recorded there. */
+  async #lose(id: StripeId, shard: PlacedShard, outcome: ScrubOutcome): Promise<boolean> {
     const { metadata, log, kickRepair } = this.#parts;
     const stripe = (await metadata.findStripes([id])).get(id);
     const isThere = stripe?.shards.some(
       ({ index, providerId, cid }) => index === shard.index && providerId === shard.providerId && cid === shard.cid,
     );
-    // It was moved, or the stripe is gone, while it was read.
-    if (!isThere) return;
+    if (!isThere) return false;
     log.warn(
       { stripe: id, shard: shard.index, provider: shard.providerId, cid: shard.cid, outcome },
       'scrub found damage',
     );
     await metadata.loseShard(id, shard);
     kickRepair();
+    return true;
   }
 }
