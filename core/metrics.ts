@@ -1,4 +1,8 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import Counter from 'prom-client/lib/counter.js';
+import Gauge from 'prom-client/lib/gauge.js';
+import Histogram from 'prom-client/lib/histogram.js';
+import Registry from 'prom-client/lib/registry.js';
+import { ProcessMetrics } from './process-metrics.ts';
 import { RequestTally } from './request-tally.ts';
 import { TalliedFigures } from './tallied-figures.ts';
 import { TalliedHistogram } from './tallied-histogram.ts';
@@ -313,8 +317,15 @@ export class Metrics {
     labelNames: ['state'] as const,
     registers: this.#registers,
   });
+  readonly #processMetrics: ProcessMetrics | undefined;
 
   constructor(options: { processMetrics?: boolean } = {}) {
-    if (options.processMetrics) collectDefaultMetrics({ register: this.registry, prefix: 'holdfast_' });
+    if (options.processMetrics) this.#processMetrics = new ProcessMetrics(this.registry);
+  }
+
+  /** All metrics, in the text format of `registry.contentType`. */
+  async readText(): Promise<string> {
+    await this.#processMetrics?.load();
+    return this.registry.metrics();
   }
 }

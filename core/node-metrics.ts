@@ -1,5 +1,8 @@
-import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import Counter from 'prom-client/lib/counter.js';
+import Gauge from 'prom-client/lib/gauge.js';
+import Registry from 'prom-client/lib/registry.js';
 import { BudgetGauges, seconds } from './metrics.ts';
+import { ProcessMetrics } from './process-metrics.ts';
 import { RequestTally } from './request-tally.ts';
 import { TalliedHistogram } from './tallied-histogram.ts';
 
@@ -65,9 +68,16 @@ export class NodeMetrics {
   readonly #budgets = new BudgetGauges(this.registry);
   readonly budgetBytes = this.#budgets.budgetBytes;
   readonly budgetWaiting = this.#budgets.budgetWaiting;
+  readonly #processMetrics: ProcessMetrics | undefined;
 
   constructor(options: { processMetrics?: boolean } = {}) {
-    if (options.processMetrics) collectDefaultMetrics({ register: this.registry, prefix: 'holdfast_' });
+    if (options.processMetrics) this.#processMetrics = new ProcessMetrics(this.registry);
+  }
+
+  /** All metrics, in the text format of `registry.contentType`. */
+  async readText(): Promise<string> {
+    await this.#processMetrics?.load();
+    return this.registry.metrics();
   }
 
   countCall(call: string, outcome: string): void {

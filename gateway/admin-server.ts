@@ -15,8 +15,8 @@ export function createAdminServer(parts: AdminServerParts): Server {
   const app = express();
   app.disable('x-powered-by');
   app.get('/metrics', async (_request, response) => {
-    const { registry } = parts.metrics;
-    response.type(registry.contentType).send(await registry.metrics());
+    const { metrics } = parts;
+    response.type(metrics.registry.contentType).send(await metrics.readText());
   });
   app.get('/health/live', (_request, response) => {
     response.json({ status: 'live' });

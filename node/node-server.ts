@@ -132,9 +132,8 @@ export function createObserver(parts: {
       }
       case '/metrics': {
         if (!tellsMetrics) break;
-        const { registry } = metrics;
-        const text = await registry.metrics();
-        response.writeHead(200, { 'content-type': registry.contentType });
+        const text = await metrics.readText();
+        response.writeHead(200, { 'content-type': metrics.registry.contentType });
         response.end(text);
         return;
       }

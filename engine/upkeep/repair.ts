@@ -13,7 +13,7 @@ import { Throttle } from './throttle.ts';
 
 /** Stripes taken from the queue at once: after these, or after so long, it is looked up again what is most urgent. */
 const batch = 64;
-const maxRoundMs = 5_000;
+const maxRoundMs = 1_000;
 /** Stripes repaired at once: enough to keep many providers busy, unless their rows take more than this share of the memory for reads. */
 const maxWidth = 12;
 const budgetShare = 0.25;
@@ -40,7 +40,6 @@ export class Repairer {
   readonly #width: number;
   /** How fast lost shards are rebuilt. */
   readonly pace = new RepairPace();
-  #round: AbortScope | undefined;
 
   constructor(parts: EngineParts) {
     const { limits, clientLoad, profiles, readBudget } = parts;
@@ -66,11 +65,6 @@ export class Repairer {
     return this.#damages.note(stripe, shard);
   }
 
-  /** Ends the round under way early, since something more urgent may have come. */
-  hurry(): void {
-    this.#round?.close(new DOMException('The queue changed', 'AbortError'));
-  }
-
   /**
    * One round: what reads found damaged, then the most urgent of the queue.
    *
@@ -86,7 +80,6 @@ export class Repairer {
     let bytes = 0;
     const round = new AbortScope(signal);
     const timer = setTimeout(() => round.close(), maxRoundMs);
-    this.#round = round;
     try {
       await forEachBounded(taken, this.#width, async (queued) => {
         if (!(await this.#awaitTurn(queued, isThrottled, round.signal, signal))) {
@@ -101,7 +94,6 @@ export class Repairer {
       });
     } finally {
       clearTimeout(timer);
-      this.#round = undefined;
       round.close();
       this.#queue.giveBack(untried);
     }

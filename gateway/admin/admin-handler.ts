@@ -40,7 +40,8 @@ export class AdminHandler {
   readonly #authContext: AuthContext;
   readonly #requestIds = new RequestIds();
   readonly #patterns: readonly { readonly route: AdminRoute; readonly pattern: RegExp }[];
-  readonly #description: string;
+  /** Made when it is first asked for: it takes longer than all else of a start that belongs to this API. */
+  #description: string | undefined;
 
   constructor(parts: AdminHandlerParts) {
     const { accounts, region, clock, routes } = parts;
@@ -57,7 +58,6 @@ export class AdminHandler {
       const pattern = new RegExp(`^${route.path.replaceAll('.', '\\.').replace(/\{(\w+)\}/g, '(?<$1>[^/]+)')}$`);
       return { route, pattern };
     });
-    this.#description = JSON.stringify(describeApi(routes));
   }
 
   /** Answers a request whose path begins with `/admin/`. Never throws. */
@@ -92,7 +92,10 @@ export class AdminHandler {
       signal,
     };
     if (faults.length > 0) throw new AdminError(400, 'InvalidRequest', 'The request is not valid.', faults);
-    if (route === openApiRoute) return this.#description;
+    if (route === openApiRoute) {
+      this.#description ??= JSON.stringify(describeApi(this.#parts.routes));
+      return this.#description;
+    }
     const answer = await route.act(this.#parts, call);
     if (route.method !== 'GET')
       this.#parts.log.info({ requestId, operation: route.name, path }, 'changed by an operator');

@@ -227,6 +227,23 @@ describe('the fleet under the admin API', () => {
     assert.ok(free.provider.totalBytes! > 1_000_000);
   });
 
+  it('reads what was stored with another k and m, and stores anew with the present ones', async () => {
+    assertOk(await gateway.fetchSigned('PUT', '/bucket'));
+    const before = await put('before', 3_000_000);
+    for (const profile of [
+      { k: 2, m: 1 },
+      { k: 3, m: 3 },
+    ]) {
+      await restart({ config: { profiles: { STANDARD: profile } } });
+      await assertHolds('before', before);
+      const now = await put('now', 3_000_000);
+      await assertHolds('now', now);
+    }
+    await ask('POST', `${path}/p1/suspend`);
+    await ask('POST', `${path}/p2/suspend`);
+    await assertHolds('before', before);
+  });
+
   it('is not ready while too few providers are well for a write', async () => {
     const status = async () => (await fetch(`${gateway.adminUrl}/health/ready`)).status;
     await ask('POST', `${path}/p1/suspend`);

@@ -132,8 +132,7 @@ export class Drainer {
 
   async #drainOne(id: ProviderId, isThrottled: boolean, signal: AbortSignal): Promise<DrainPass> {
     const { fleet, clock, metrics } = this.#parts;
-    const drain = this.#drains.get(id) ?? newDrain();
-    this.#drains.set(id, drain);
+    const drain = this.#drains.get(id) ?? this.#begin(id);
     if (fleet.standingOf(id) !== 'up') {
       // When it is lost, repair rebuilds elsewhere what lay there.
       drain.hindrance = 'provider-down';
@@ -164,6 +163,20 @@ export class Drainer {
     if (moved === 0 && outcomes.has('no-place') && walk.after !== undefined) skipPlacement(walk);
     if (moved > 0) drain.hindrance = undefined;
     return { moved, isMore: true };
+  }
+
+  #begin(id: ProviderId): Drain {
+    const drain: Drain = {
+      pace: new MovePace(),
+      walk: undefined,
+      nextWalkAtMs: 0,
+      shardsMoved: 0,
+      hindrance: undefined,
+    };
+    this.#drains.set(id, drain);
+    // What was listed a moment ago may lack what was written to it since.
+    this.#list.expire();
+    return drain;
   }
 
   async #beginWalk(id: ProviderId): Promise<Walk> {
@@ -218,10 +231,6 @@ export class Drainer {
     const why = drain.hindrance === 'no-place' ? 'no other provider can take its shards' : 'its shards cannot be moved';
     this.#parts.log.warn({ provider: id }, `the drain waits: ${why}`);
   }
-}
-
-function newDrain(): Drain {
-  return { pace: new MovePace(), walk: undefined, nextWalkAtMs: 0, shardsMoved: 0, hindrance: undefined };
 }
 
 function skipPlacement(walk: Walk): void {

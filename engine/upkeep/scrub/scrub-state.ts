@@ -154,10 +154,21 @@ export class ScrubState {
     return Math.max(mark?.atMs ?? this.#startedBeforeMs, writtenMs);
   }
 
-  /** When the shard was read that was not read for longest. @param nextId the stripe that the round comes to next */
-  oldestMs(nextId: StripeId | undefined): number | undefined {
+  /** Where the last round came to its end; what is beyond has never been reached. */
+  get endBefore(): StripeId | undefined {
+    return this.#marksBefore.at(-1)?.id;
+  }
+
+  /**
+   * When the shard was read that was not read for longest; not later than it was.
+   *
+   * @param nextId the stripe that the round comes to next
+   * @param beyondId the first stripe after `endBefore`
+   */
+  oldestMs(nextId: StripeId | undefined, beyondId: StripeId | undefined): number | undefined {
     const times = [...this.#backlogs.values()].map(({ sinceMs }) => sinceMs);
     if (nextId !== undefined) times.push(this.lastReadMs(nextId));
+    if (beyondId !== undefined && beyondId > (this.#cursor ?? '')) times.push(stripeTimeMs(beyondId));
     if (this.#cursor !== undefined) times.push(this.#startedAtMs);
     return times.length === 0 ? undefined : Math.min(...times);
   }

@@ -110,7 +110,8 @@ export class Scrubber {
     const { metadata, clock } = this.#parts;
     await this.#state.load(clock.now());
     const [next] = await metadata.listStripes(this.#state.cursor, 1);
-    return this.#state.oldestMs(next?.id);
+    const [beyond] = await metadata.listStripes(this.#state.endBefore, 1);
+    return this.#state.oldestMs(next?.id, beyond?.id);
   }
 
   async readProgress(): Promise<ScrubProgress> {
