@@ -35,7 +35,7 @@ export class Repairer {
   readonly #queue: RepairQueue;
   readonly #damages: DamageNotes;
   readonly #throttle: Throttle;
-  readonly #liars = new RecentNotes({ maxNotes: 1_000, ageMs: liarAgeMs });
+  readonly #liars: RecentNotes;
   readonly #setting: RepairSetting;
   readonly #width: number;
   /** How fast lost shards are rebuilt. */
@@ -51,6 +51,7 @@ export class Repairer {
       operationsPerS: limits.repairOpsPerS,
       load: clientLoad,
     });
+    this.#liars = new RecentNotes({ maxNotes: 1_000, ageMs: liarAgeMs, clock: parts.clock });
     this.#setting = {
       isLiar: (id) => this.#liars.has(id),
       noteLiar: (id, error) => this.#noteLiar(id, error),

@@ -55,8 +55,6 @@ describe('shards that are damaged on disk', () => {
 
   before(async () => {
     gateway = await startFaultyGateway();
-    // What reads find is not to be mended in the middle of a test.
-    await gateway.gateway.upkeep.stop();
     for (const { key, bytes } of objects) {
       assertOk(await gateway.put(key, bytes));
       // So that there are other shards of the same length to be mistaken for the right ones.

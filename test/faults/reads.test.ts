@@ -14,8 +14,6 @@ describe('reads from providers that fail', () => {
 
   before(async () => {
     gateway = await startFaultyGateway();
-    // What reads find is not to be mended in the middle of a test.
-    await gateway.gateway.upkeep.stop();
     for (const { key, bytes } of objects) {
       assertOk(await gateway.put(key, bytes));
       // Of the same length, so that a provider can give a shard of it in place of the right one.
