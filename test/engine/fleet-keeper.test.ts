@@ -46,7 +46,7 @@ class Place {
     if (this.fault !== undefined) throw this.fault;
     assert.equal(this.isOpen, false, 'it is open already');
     this.isOpen = true;
-    return withOrderlyClose(new OpenPlace(this), { waitMs: 60_000 });
+    return withOrderlyClose(new OpenPlace(this), { waitMs: 5_000 });
   }
 }
 
@@ -349,13 +349,14 @@ describe('the keeper of the fleet', () => {
     const resumed = world.keeper.resume(id('a')).then(() => {
       isResumed = true;
     });
-    await nextTurn();
+    await pollUntil('it is to be opened', async () => (await world.records())[0]?.state === 'active');
+    for (let turn = 0; turn < 20; turn++) await nextTurn();
     assert.deepEqual([isResumed, place.isOpen], [false, true]);
     place.gate = undefined;
     resolve();
     await assert.rejects(call, (error) => isFailure(error, 'shard-missing'));
     await resumed;
-    assert.ok(world.fleet.find(id('a')) !== provider && place.isOpen);
+    assert.ok(world.fleet.find(id('a')) && world.fleet.find(id('a')) !== provider && place.isOpen);
     const second = Promise.withResolvers<void>();
     place.gate = second.promise;
     const last = world.fleet.find(id('a'))!.statShard(cid);
