@@ -94,7 +94,8 @@ async function copyRaw(root: string, id: string): Promise<Sample> {
   let bytes = 0;
   const startedAtMs = performance.now();
   await forEachBounded(paths.entries(), width, async ([number, path]) => {
-    bytes += await copyFlushed(path, join(target, String(number)));
+    const length = await copyFlushed(path, join(target, String(number)));
+    bytes += length;
   });
   const seconds = (performance.now() - startedAtMs) / 1000;
   await rm(target, { recursive: true });

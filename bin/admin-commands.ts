@@ -22,7 +22,7 @@ export interface AdminCommand {
   readonly summary: string;
   /** The one argument without a name, where there is one. */
   readonly positional?: string;
-  /** Options of its own. */
+  /** Options of its own. One that several commands have is of one kind in all of them, since it may stand before the command. */
   readonly options: Readonly<Record<string, 'text' | 'flag'>>;
   /** @throws ConfigError naming every fault */
   prepare(given: AdminArguments): Promise<{

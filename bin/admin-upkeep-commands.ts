@@ -23,6 +23,7 @@ interface ShownUpkeep {
   readonly drains: readonly ShownDrain[];
   readonly rebalance: {
     readonly isBalancing: boolean;
+    readonly restCause?: 'even' | 'too-little' | 'off';
     readonly skew: number;
     readonly stripesAgainstSpread: number;
     readonly shardsMoved: number;
@@ -64,10 +65,12 @@ function renderScrub({ roundStartedAt, roundPart, oldestUnscrubbedAt, behind, sh
 }
 
 function renderRebalance(rebalance: ShownUpkeep['rebalance']): string {
-  const { isBalancing, skew, stripesAgainstSpread, shardsMoved, bytesMoved } = rebalance;
+  const { isBalancing, restCause, skew, stripesAgainstSpread, shardsMoved, bytesMoved } = rebalance;
   const against = stripesAgainstSpread === 0 ? '' : `, ${stripesAgainstSpread} stripes against the spread rule`;
   const moved = shardsMoved === 0 ? '' : `, ${shardsMoved} shards (${renderBytes(bytesMoved)}) moved since the start`;
-  return `rebalance: ${isBalancing ? 'under way' : 'at rest'}, skew ${renderPercent(skew)}${against}${moved}\n`;
+  const doing = isBalancing ? 'under way' : restCause === 'off' ? 'turned off' : 'at rest';
+  const excuse = restCause === 'too-little' ? ': too little is stored to matter' : '';
+  return `rebalance: ${doing}${excuse}, skew ${renderPercent(skew)}${against}${moved}\n`;
 }
 
 function renderDrains(drains: readonly ShownDrain[]): string {

@@ -29,6 +29,7 @@ import { ProviderProber } from '../placement/provider-prober.ts';
 import { makeFolder } from '../placement/providers/durable-files.ts';
 import type { Provider } from '../placement/providers/provider.ts';
 import { reportHealth } from '../placement/report-health.ts';
+import { reportSpace } from '../placement/report-space.ts';
 import { configuredProviders, createFleet } from './open-fleet.ts';
 import { rootKeySetting } from './root-account.ts';
 
@@ -81,6 +82,7 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
   metrics.observeFleet = () => {
     const ids = listProviders().map(({ id }) => id);
     reportHealth(metrics, fleet.health, ids);
+    reportSpace(metrics, fleet);
   };
   const prober = new ProviderProber({ listProviders, health: fleet.health });
   prober.start();

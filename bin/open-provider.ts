@@ -4,7 +4,7 @@ import type { Config } from '../core/config.ts';
 import { Failure } from '../core/failure.ts';
 import type { Metrics } from '../core/metrics.ts';
 import type { ProviderRecord } from '../core/model.ts';
-import type { OpeningMode } from '../engine/fleet/fleet-keeper.ts';
+import type { OpeningMode } from '../engine/fleet/provider-opener.ts';
 import type { ProviderHealth } from '../placement/provider-health.ts';
 import { checkMarker, markerName } from '../placement/providers/directory-marker.ts';
 import { openDirectoryProvider } from '../placement/providers/directory-provider.ts';

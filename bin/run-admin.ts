@@ -27,25 +27,18 @@ export async function runAdmin(
   environment: NodeJS.ProcessEnv,
   { stdout, stderr }: AdminOutput = process,
 ): Promise<number> {
-  const command = adminCommands.find(({ words }) => words.every((word, index) => args[index] === word));
+  const command = findCommand(args);
   if (command === undefined) {
     stderr.write(adminUsage);
     return 2;
   }
   const { values, positionals } = parseArgs({
-    args: args.slice(command.words.length),
+    args,
     allowPositionals: true,
-    options: {
-      json: { type: 'boolean' },
-      endpoint: { type: 'string' },
-      config: { type: 'string' },
-      ...Object.fromEntries(
-        Object.entries(command.options).map(([name, type]) => [name, { type: type === 'flag' ? 'boolean' : 'string' }]),
-      ),
-    } as Record<string, { type: 'string' | 'boolean' }>,
+    options: describeOptions([command]),
   });
   const options = values as AdminOptions;
-  const positional = readPositional(command, positionals);
+  const positional = readPositional(command, positionals.slice(command.words.length));
   const request = await command.prepare({ options, positional, environment, readFile: readText });
   try {
     const endpoint = await findEndpoint(options, environment);
@@ -59,6 +52,23 @@ export async function runAdmin(
     stderr.write(`holdfast: ${[error.message, ...error.faults].join('\n  ')}\n`);
     return 1;
   }
+}
+
+/** Finds the words of a command wherever they stand among options; whether the options are right is not asked yet. */
+function findCommand(args: string[]): AdminCommand | undefined {
+  const options = describeOptions(adminCommands);
+  const { positionals } = parseArgs({ args, options, allowPositionals: true, strict: false });
+  return adminCommands.find(({ words }) => words.every((word, index) => positionals[index] === word));
+}
+
+function describeOptions(commands: readonly AdminCommand[]): Record<string, { type: 'string' | 'boolean' }> {
+  const own = commands.flatMap(({ options }) => Object.entries(options));
+  return {
+    json: { type: 'boolean' },
+    endpoint: { type: 'string' },
+    config: { type: 'string' },
+    ...Object.fromEntries(own.map(([name, type]) => [name, { type: type === 'flag' ? 'boolean' : 'string' }])),
+  };
 }
 
 function readPositional({ positional, usage }: AdminCommand, positionals: readonly string[]): string {

@@ -95,6 +95,18 @@ export class Metrics {
     labelNames: ['provider', 'kind'] as const,
     registers: this.#registers,
   });
+  readonly providerFreeBytes = new Gauge({
+    name: 'holdfast_provider_free_bytes',
+    help: 'Space that new data may take at each provider, as last measured; none for one that knows no bound',
+    labelNames: ['provider'] as const,
+    registers: this.#registers,
+  });
+  readonly providerTotalBytes = new Gauge({
+    name: 'holdfast_provider_total_bytes',
+    help: 'Space of each provider, used or free, as last measured; none for one that knows no bound',
+    labelNames: ['provider'] as const,
+    registers: this.#registers,
+  });
   /** Fills the gauges of what is known of each provider; whoever puts the parts together gives one that does. */
   observeFleet: () => void = () => {};
   readonly providerBytes = new TalliedFigures({

@@ -2,7 +2,7 @@ import type { ProviderId, ProviderState } from '../../core/model.ts';
 import type { Placement } from '../../metadata/fleet-store.ts';
 import type { Fleet, Standing } from '../../placement/fleet.ts';
 import { countHeld } from './count-held.ts';
-import type { KeptProvider } from './fleet-keeper.ts';
+import type { KeptProvider } from './fleet-roll.ts';
 import { explainFault } from './probe-provider.ts';
 import { type PublicLocation, withoutSecrets } from './provider-record.ts';
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { type ProviderId, providerStates } from '../../core/model.ts';
 import { providerChangesSchema, providerIdSchema, providerSchema } from '../../core/provider-settings.ts';
-import type { ProviderView } from '../../engine/fleet/fleet-keeper.ts';
+import type { ProviderView } from '../../engine/fleet/provider-view.ts';
 import { type AdminRoute, adminRoute } from './admin-route.ts';
 
 /** Where a provider is; secrets are never part of an answer. */

@@ -35,6 +35,7 @@ const upkeep = z
     ),
     rebalance: z.strictObject({
       isBalancing: z.boolean(),
+      restCause: z.enum(['even', 'too-little', 'off']).optional(),
       skew: z.number().meta({
         description: 'The greatest distance of a provider from what it should hold, against what they hold on average',
       }),

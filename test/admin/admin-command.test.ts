@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { adminCommands } from '../../bin/admin-commands.ts';
 import { parseBytes, renderBytes } from '../../bin/render-columns.ts';
 import { runAdmin } from '../../bin/run-admin.ts';
 import { ConfigError } from '../../core/config.ts';
@@ -75,6 +76,31 @@ describe('holdfast admin', () => {
     const { status, stdout } = await admin(['provider', 'list', '--config', config, '--json'], environment);
     assert.equal(status, 0);
     assert.ok((JSON.parse(stdout) as { providers: unknown[] }).providers.length >= 6);
+  });
+
+  it('takes options wherever they stand', async () => {
+    const endpoint = ['--endpoint', gateway.adminUrl];
+    const environment = { HOLDFAST_ADMIN_ENDPOINT: '127.0.0.1:1' };
+    for (const args of [
+      [...endpoint, '--json', 'provider', 'list'],
+      ['provider', ...endpoint, 'list', '--json'],
+      ['--json', 'provider', 'list', ...endpoint],
+    ]) {
+      const { status, stdout, stderr } = await admin(args, environment);
+      assert.deepEqual([status, stderr], [0, ''], args.join(' '));
+      assert.ok('providers' in JSON.parse(stdout));
+    }
+    const changed = await admin([...endpoint, '--weight', '1', 'provider', 'set', '--operator', '', 'p1'], environment);
+    assert.match(changed.stdout, /^p1: - - -, weight 1, /);
+    await assert.rejects(admin(['--lost', 'provider', 'list']), /--lost/);
+  });
+
+  it('has one kind of each option in all commands, so that it can stand before them', () => {
+    const kinds = new Map<string, string>();
+    for (const [name, kind] of adminCommands.flatMap(({ options }) => Object.entries(options))) {
+      assert.equal(kinds.get(name) ?? kind, kind, name);
+      kinds.set(name, kind);
+    }
   });
 
   it('exits 1 with what the gateway says against it, or where it cannot be asked', async () => {

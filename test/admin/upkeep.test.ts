@@ -47,7 +47,7 @@ describe('the work in the background that operators see', () => {
     const text = render(upkeep);
     assert.match(text, /^scrub: \d+\.\d % of the round that began 20/);
     assert.match(text, /since the start: \d+ good, 0 missing, 0 corrupt, 0 unreadable/);
-    assert.match(text, /^rebalance: at rest, skew /m);
+    assert.match(text, /^rebalance: at rest(: too little is stored to matter)?, skew \d+\.\d %/m);
     assert.match(text, /^drain: none$/m);
   });
 
@@ -55,6 +55,18 @@ describe('the work in the background that operators see', () => {
     await ask('POST', 'providers/p6/drain');
     await pollUntil('it waits', async () => (await readUpkeep()).drains[0]?.hindrance === 'no-place', 15_000);
     assert.match(render(await readUpkeep()), /^p6 .* waits: no other provider can take its shards$/m);
+  });
+
+  it('tells people why nothing is moved', () => {
+    const shards = { good: 1, missing: 0, corrupt: 0, unreadable: 0 };
+    const scrub = { roundStartedAt: '2026-01-01T00:00:00.000Z', roundPart: 1, behind: [], shards };
+    const show = (restCause: string) => {
+      const rebalance = { isBalancing: false, restCause, skew: 0.5, stripesAgainstSpread: 0, shardsMoved: 0 };
+      return render({ scrub, rebalance, drains: [] });
+    };
+    assert.match(show('too-little'), /^rebalance: at rest: too little is stored to matter, skew 50\.0 %$/m);
+    assert.match(show('off'), /^rebalance: turned off, skew 50\.0 %$/m);
+    assert.match(show('even'), /^rebalance: at rest, skew 50\.0 %$/m);
   });
 
   it('tells people what a drain waits for, and when it may be ended', () => {

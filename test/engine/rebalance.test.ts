@@ -53,9 +53,9 @@ describe('rebalance', () => {
     await fill(world, 20);
     await world.change({ p6: 'active' });
     assert.equal(await world.upkeep.moveShards(never), 0);
-    const { skew, isBalancing } = await readRebalance(world);
+    const { skew, isBalancing, restCause } = await readRebalance(world);
     assert.ok(skew > 0.5);
-    assert.equal(isBalancing, false);
+    assert.deepEqual([isBalancing, restCause], [false, 'off']);
     await world.close();
   });
 
@@ -64,6 +64,19 @@ describe('rebalance', () => {
     await fill(world, 20);
     await world.change({ p6: 'active' });
     assert.equal(await world.upkeep.moveShards(never), 0);
+    assert.equal((await readRebalance(world)).restCause, 'even');
+    await world.close();
+  });
+
+  it('rests, and says why, where too little is stored to matter', async () => {
+    const limits = { rebalanceBytes: 2 ** 20 };
+    const world = await createMovingWorld({ providerCount: 7, limits }, { p6: 'suspended' });
+    await fill(world, 20);
+    await world.change({ p6: 'active' });
+    assert.equal(await world.upkeep.moveShards(never), 0);
+    const { skew, isBalancing, restCause } = await readRebalance(world);
+    assert.ok(skew > 0.5);
+    assert.deepEqual([isBalancing, restCause], [false, 'too-little']);
     await world.close();
   });
 

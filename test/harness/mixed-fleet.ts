@@ -13,7 +13,10 @@ export interface MixedFleet {
   /** As `providers` of the configuration file. */
   readonly providers: readonly Record<string, unknown>[];
   readonly nodes: readonly TestNode[];
+  /** Serves both buckets; the one that was started last. */
   readonly back: TestGateway;
+  /** Starts it again where it was, after it was closed. */
+  startBack(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -23,10 +26,12 @@ export async function startMixedFleet(): Promise<MixedFleet> {
   opened.defer(() => rm(folder, { recursive: true, force: true }));
   // The other one's own redundancy is not what is tried here.
   const single = [{ id: 'only', kind: 'directory', path: join(folder, 'back'), reserveBytes: 0 }];
-  const back = await startGateway({
+  const backOptions = {
     dataDir: join(folder, 'back-data'),
     config: { providers: single, profiles: { STANDARD: { k: 1, m: 0 } } },
-  });
+  };
+  let back = await startGateway(backOptions);
+  const { url } = back;
   opened.defer(() => back.close());
   const nodes: TestNode[] = [];
   for (const id of ['node-1', 'node-2'] as ProviderId[]) {
@@ -45,7 +50,7 @@ export async function startMixedFleet(): Promise<MixedFleet> {
       ...places('directory', (number) => ({ path: join(folder, `directory-${number}`), reserveBytes: 0 })),
       ...places('node', (number) => ({ endpoint: nodes[number - 1]!.url, key: nodeKey })),
       ...places('bucket', (number) => ({
-        endpoint: back.url,
+        endpoint: url,
         region: 'us-east-1',
         bucket: `shards-${number}`,
         prefix: 'hf/',
@@ -53,7 +58,12 @@ export async function startMixedFleet(): Promise<MixedFleet> {
       })),
     ],
     nodes,
-    back,
+    get back() {
+      return back;
+    },
+    async startBack() {
+      back = await startGateway({ ...backOptions, listen: new URL(url).host });
+    },
     close: () => owned.disposeAsync(),
   };
 }

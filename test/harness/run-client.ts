@@ -44,16 +44,17 @@ function isOnPath(program: string): boolean {
   });
 }
 
-export async function openClientBench(): Promise<ClientBench> {
-  const gateway = await startGatewayProcess();
+/** @param environment what the gateway gets besides, such as a configuration file */
+export async function openClientBench(environment: Readonly<Record<string, string>> = {}): Promise<ClientBench> {
+  const gateway = await startGatewayProcess({ environment });
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-client-'));
   // Version 1 of aws-cli presigns with SigV2 unless told otherwise.
   await writeFile(join(folder, 'aws-config'), '[default]\ns3 =\n  signature_version = s3v4\n');
-  const environment = clientEnvironment(gateway, folder);
+  const clients = clientEnvironment(gateway, folder);
   return {
     gateway,
     folder,
-    run: (program, args, options = {}) => runProgram(program, args, { folder, environment, options }),
+    run: (program, args, options = {}) => runProgram(program, args, { folder, environment: clients, options }),
     async close() {
       await rm(folder, { recursive: true, force: true });
       await gateway.stop();

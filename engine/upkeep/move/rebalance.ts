@@ -27,8 +27,13 @@ const placementsAtOnce = 5_000;
 /** The least weight: one that has no room still counts. */
 const minRatio = 1e-6;
 
+/** The skew is small, so little is stored that it does not matter, or it is turned off. */
+export type RestCause = 'even' | 'too-little' | 'off';
+
 export interface RebalanceProgress {
   readonly isBalancing: boolean;
+  /** Why it rests; absent while it does not, and before the fleet was looked at. */
+  readonly restCause?: RestCause;
   /** The greatest distance of a provider from what it should hold, against what they should hold on average: 0.1 is 10 %. */
   readonly skew: number;
   /** Live stripes with more than m shards in one operator, country or zone. */
@@ -149,26 +154,35 @@ export class Rebalancer {
   }
 
   async #refreshPlan(fleetKey: string): Promise<Plan> {
-    const { limits, metrics } = this.#parts;
+    const { metrics } = this.#parts;
     const { placements, number } = await this.#list.read();
     const known = this.#plan;
     const plan = known?.listing === number && known.fleetKey === fleetKey ? known : undefined;
     this.#plan = plan ?? (await this.#makePlan(placements, number, fleetKey));
     const skew = this.#plan.balance.skew();
-    const part = this.#progress.isBalancing ? settledPart : 1;
-    // Where little is stored, what falls where is chance, and does not matter.
-    const isBalancing =
-      skew > limits.rebalanceSkew * part && this.#plan.balance.furthestBytes() > limits.rebalanceBytes * part;
+    const restCause = this.#findRestCause(skew, this.#plan.balance.furthestBytes());
     const stripesAgainstSpread = this.#plan.against.reduce((sum, { stripes }) => sum + stripes, 0);
+    const { shardsMoved, bytesMoved } = this.#progress;
     this.#progress = {
-      ...this.#progress,
+      isBalancing: restCause === undefined,
+      ...(restCause !== undefined && { restCause }),
       skew,
       stripesAgainstSpread,
-      isBalancing: isBalancing && limits.rebalanceSkew > 0,
+      shardsMoved,
+      bytesMoved,
     };
     metrics.fleetSkew.set(skew);
     metrics.stripesAgainstSpread.set(stripesAgainstSpread);
     return this.#plan;
+  }
+
+  #findRestCause(skew: number, furthestBytes: number): RestCause | undefined {
+    const { limits } = this.#parts;
+    if (limits.rebalanceSkew === 0) return 'off';
+    const part = this.#progress.isBalancing ? settledPart : 1;
+    if (skew <= limits.rebalanceSkew * part) return 'even';
+    // Where little is stored, what falls where is chance, and does not matter.
+    return furthestBytes > limits.rebalanceBytes * part ? undefined : 'too-little';
   }
 
   async #makePlan(placements: readonly Placement[], listing: number, fleetKey: string): Promise<Plan> {
