@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, it } from 'node:test';
+import { ListObjectsV2Command } from '@aws-sdk/client-s3';
+import { patternBytes } from '../harness/pattern-bytes.ts';
+import { assertOk, assertS3Error } from '../harness/s3-assertions.ts';
+import { bucket, chooseProviders, type FaultyGateway, MiB, objectSizes, startFaultyGateway } from './faulty-gateway.ts';
+
+const profiles = { STANDARD: { k: 4, m: 2 }, STANDARD_IA: { k: 2, m: 3 } };
+type ProfileName = keyof typeof profiles;
+const names = Object.keys(profiles) as ProfileName[];
+
+describe('objects of two profiles', () => {
+  let gateway: FaultyGateway;
+  const stored: { readonly key: string; readonly bytes: Buffer; readonly profile: ProfileName }[] = [];
+  const note = (key: string, bytes: Buffer, profile: ProfileName): void => {
+    stored.push({ key, bytes, profile });
+  };
+
+  before(async () => {
+    // Repair would bring back what the tests take away.
+    gateway = await startFaultyGateway({ upkeepIntervalMs: 3_600_000 }, { config: { profiles } });
+    for (const profile of names) {
+      for (const [size, sizeBytes] of Object.entries(objectSizes)) {
+        const key = `put-${size}-${profile}`;
+        const bytes = patternBytes(size === 'long' ? 5 * MiB : sizeBytes, key);
+        assertOk(await putAs(key, bytes, profile));
+        note(key, bytes, profile);
+      }
+      await upload(`parts-${profile}`, profile);
+    }
+    for (const [from, into] of [
+      ['STANDARD', 'STANDARD_IA'],
+      ['STANDARD_IA', 'STANDARD'],
+    ] as const) {
+      for (const source of [`put-small-${from}`, `put-middle-${from}`, `parts-${from}`]) {
+        const key = `copy-of-${source}`;
+        await copy(source, key, into);
+        note(key, stored.find(({ key: name }) => name === source)!.bytes, into);
+      }
+    }
+  });
+  afterEach(() => gateway.heal());
+  after(() => gateway.close());
+
+  const putAs = (key: string, body: Buffer, profile: ProfileName) =>
+    gateway.fetchSigned('PUT', `/${bucket}/${key}`, { body, headers: { 'x-amz-storage-class': profile } });
+
+  const copy = async (source: string, key: string, profile: ProfileName): Promise<void> => {
+    const headers = { 'x-amz-copy-source': `/${bucket}/${source}`, 'x-amz-storage-class': profile };
+    assertOk(await gateway.fetchSigned('PUT', `/${bucket}/${key}`, { headers }));
+  };
+
+  const upload = async (key: string, profile: ProfileName): Promise<void> => {
+    const path = `/${bucket}/${key}`;
+    const headers = { 'x-amz-storage-class': profile };
+    const started = await gateway.fetchSigned('POST', `${path}?uploads`, { headers });
+    const uploadId = /<UploadId>(.*?)<\/UploadId>/.exec(started.text)![1]!;
+    const pieces = [patternBytes(5 * MiB, `${key} 1`), patternBytes(1000, `${key} 2`)];
+    let named = '';
+    for (const [index, body] of pieces.entries()) {
+      const target = `${path}?partNumber=${index + 1}&uploadId=${uploadId}`;
+      const etag = (await gateway.fetchSigned('PUT', target, { body })).headers.get('etag');
+      named += `<Part><PartNumber>${index + 1}</PartNumber><ETag>${etag}</ETag></Part>`;
+    }
+    const listed = await gateway.fetchSigned('GET', `${path}?uploadId=${uploadId}`);
+    assert.match(listed.text, new RegExp(`<StorageClass>${profile}</StorageClass>`));
+    const body = `<CompleteMultipartUpload>${named}</CompleteMultipartUpload>`;
+    assertOk(await gateway.fetchSigned('POST', `${path}?uploadId=${uploadId}`, { body }));
+    note(key, Buffer.concat(pieces), profile);
+  };
+
+  it('say which one it is, as AWS does', async () => {
+    const { Contents = [] } = await gateway.client.send(new ListObjectsV2Command({ Bucket: bucket }));
+    assert.deepEqual(
+      Contents.map(({ Key, StorageClass }) => [Key, StorageClass]),
+      stored.map(({ key, profile }) => [key, profile]).sort(([one], [two]) => (one! < two! ? -1 : 1)),
+    );
+    for (const { key, profile } of stored) {
+      const { headers } = await gateway.fetchSigned('HEAD', `/${bucket}/${key}`);
+      assert.equal(headers.get('x-amz-storage-class'), profile === 'STANDARD' ? null : profile);
+    }
+  });
+
+  it('are read whichever m providers are dead, each by the m of its own profile', async () => {
+    for (const name of names) {
+      const own = stored.filter(({ profile }) => profile === name);
+      for (const [turn, dead] of chooseProviders(profiles[name].m).entries()) {
+        for (const id of dead) gateway.faultsOf(id).always('all', 'error');
+        for (const { key, bytes } of own) {
+          // Long ones not each time, for they take long.
+          if (bytes.length <= MiB || turn % 5 === 0) await gateway.assertHolds(key, bytes, `${key} without ${dead}`);
+        }
+        gateway.heal();
+      }
+    }
+  });
+
+  it('are not there where more than m are dead', async () => {
+    for (const id of ['p1', 'p3', 'p5'] as const) gateway.faultsOf(id).always('all', 'error');
+    for (const { key, bytes, profile } of stored) {
+      if (profile === 'STANDARD_IA') await gateway.assertHolds(key, bytes);
+      // One block of one shard is all that a small one needs.
+      else if (bytes.length >= MiB) await gateway.assertUnavailable(key);
+    }
+  });
+
+  it('are turned into others by a copy onto themselves', async () => {
+    const bytes = patternBytes(MiB, 'turned');
+    assertOk(await putAs('turned', bytes, 'STANDARD'));
+    const itself = { 'x-amz-copy-source': `/${bucket}/turned` };
+    const again = await gateway.fetchSigned('PUT', `/${bucket}/turned`, { headers: itself });
+    assertS3Error(again, 400, 'InvalidRequest');
+    await copy('turned', 'turned', 'STANDARD_IA');
+    for (const id of ['p2', 'p3', 'p6'] as const) gateway.faultsOf(id).always('all', 'error');
+    await gateway.assertHolds('turned', bytes);
+  });
+
+  it('are refused where the profile is none of the configuration', async () => {
+    const headers = { 'x-amz-storage-class': 'GLACIER_IR' };
+    for (const [method, path, more] of [
+      ['PUT', 'new', {}],
+      ['POST', 'new?uploads', {}],
+      ['PUT', 'new', { 'x-amz-copy-source': `/${bucket}/put-small-STANDARD` }],
+    ] as const) {
+      const answer = await gateway.fetchSigned(method, `/${bucket}/${path}`, { headers: { ...headers, ...more } });
+      const { StorageClassRequested } = assertS3Error(answer, 400, 'InvalidStorageClass');
+      assert.equal(StorageClassRequested, 'GLACIER_IR');
+    }
+  });
+});
