@@ -37,6 +37,10 @@ describe('objects of two profiles', () => {
         await copy(source, key, into);
         note(key, stored.find(({ key: name }) => name === source)!.bytes, into);
       }
+      // As the AWS clients copy what is long.
+      const source = `parts-${from}`;
+      const { bytes } = stored.find(({ key }) => key === source)!;
+      await upload(`copy-by-parts-of-${source}`, into, { source, bytes, lengths: [5 * MiB, bytes.length - 5 * MiB] });
     }
   });
   afterEach(() => gateway.heal());
@@ -50,16 +54,35 @@ describe('objects of two profiles', () => {
     assertOk(await gateway.fetchSigned('PUT', `/${bucket}/${key}`, { headers }));
   };
 
-  const upload = async (key: string, profile: ProfileName): Promise<void> => {
+  /** An upload whose parts are put, or else copied from these ranges of an object. */
+  const upload = async (
+    key: string,
+    profile: ProfileName,
+    from?: { readonly source: string; readonly bytes: Buffer; readonly lengths: readonly number[] },
+  ): Promise<void> => {
     const path = `/${bucket}/${key}`;
     const headers = { 'x-amz-storage-class': profile };
     const started = await gateway.fetchSigned('POST', `${path}?uploads`, { headers });
     const uploadId = /<UploadId>(.*?)<\/UploadId>/.exec(started.text)![1]!;
-    const pieces = [patternBytes(5 * MiB, `${key} 1`), patternBytes(1000, `${key} 2`)];
+    const pieces = from
+      ? from.lengths.map((length, index) => {
+          const offset = from.lengths.slice(0, index).reduce((sum, each) => sum + each, 0);
+          return from.bytes.subarray(offset, offset + length);
+        })
+      : [patternBytes(5 * MiB, `${key} 1`), patternBytes(1000, `${key} 2`)];
+    let offset = 0;
     let named = '';
     for (const [index, body] of pieces.entries()) {
       const target = `${path}?partNumber=${index + 1}&uploadId=${uploadId}`;
-      const etag = (await gateway.fetchSigned('PUT', target, { body })).headers.get('etag');
+      const range = `bytes=${offset}-${offset + body.length - 1}`;
+      const answer = await (from
+        ? gateway.fetchSigned('PUT', target, {
+            headers: { 'x-amz-copy-source': `/${bucket}/${from.source}`, 'x-amz-copy-source-range': range },
+          })
+        : gateway.fetchSigned('PUT', target, { body }));
+      assertOk(answer);
+      offset += body.length;
+      const etag = answer.headers.get('etag') ?? `"${/<ETag>&quot;(\w+)&quot;<\/ETag>/.exec(answer.text)?.[1]}"`;
       named += `<Part><PartNumber>${index + 1}</PartNumber><ETag>${etag}</ETag></Part>`;
     }
     const listed = await gateway.fetchSigned('GET', `${path}?uploadId=${uploadId}`);
