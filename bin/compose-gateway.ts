@@ -75,6 +75,7 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
   const { fleet, keeper } = createFleet(setting, { metadata, masterKey });
   opened.defer(() => keeper.close());
   await openConfigured(keeper, metadata, config, profiles);
+  warnOfWideProfiles(profiles, fleet, log);
   log.debug({ providers: fleet.members.length }, 'providers opened');
   keeper.start();
   const listProviders = (): Provider[] => fleet.members.map(({ provider }) => provider);
@@ -194,6 +195,14 @@ async function openConfigured(
   } catch (error) {
     if (!isFailure(error, 'provider-refused')) throw error;
     throw new Error(`provider ${error.detail.providerId} cannot be used: ${error.detail.reason}`, { cause: error });
+  }
+}
+
+/** The fleet may have shrunk, or a profile been added, since the store was begun. */
+function warnOfWideProfiles(profiles: readonly Profile[], fleet: Fleet, log: Log): void {
+  const providers = fleet.records.filter(({ state }) => state !== 'gone').length;
+  for (const { name, k, m } of profiles) {
+    if (k + m > providers) log.warn({ profile: name, k, m, providers }, 'fewer providers than a stripe has shards');
   }
 }
 

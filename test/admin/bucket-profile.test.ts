@@ -156,6 +156,19 @@ describe('the profile of a bucket', () => {
     assert.equal(await classOf('restarted'), 'STANDARD_IA');
   });
 
+  it('may be wider than the fleet where it was added later: then it takes what has a quorum', async () => {
+    await gateway.close();
+    await start({ profiles: { ...profiles, ONEZONE_IA: { k: 5, m: 2 }, SNOW: { k: 6, m: 2 } } });
+    await setProfile('ONEZONE_IA');
+    await put('wide', {}, 'x'.repeat(2_000_000));
+    assert.equal((await gateway.fetchSigned('GET', '/bucket/wide')).text.length, 2_000_000);
+    await setProfile('SNOW');
+    const body = 'x'.repeat(2_000_000);
+    assertS3Error(await gateway.fetchSigned('PUT', '/bucket/wider', { body }), 503, 'ServiceUnavailable');
+    assert.equal((await gateway.fetchSigned('DELETE', '/bucket/wide')).status, 204);
+    await setProfile('STANDARD_IA');
+  });
+
   it('refuses writes that name none, where it went out of the configuration before anything was stored by it', async () => {
     await gateway.close();
     await start({ profiles: { ...profiles, ONEZONE_IA: { k: 1, m: 1 } } });
