@@ -12,6 +12,7 @@ import { renderCases, renderCodecs, renderProfile } from './render-table.ts';
 import { benchSlowProvider } from './slow-provider.ts';
 import { summarizeProfile } from './summarize-profile.ts';
 import { startTarget, type Target, type TargetName, targetNames } from './target.ts';
+import { benchUpkeep } from './upkeep.ts';
 
 /** 50 million a day are 579 a second. */
 const dayRate = 5 * 579;
@@ -23,6 +24,7 @@ const usage = `usage: npm run bench -- [NAME ...] [--quick] [--json] [--profile]
   day         ${dayRate} PUTs a second of 4 KiB, five times 50 million a day, held for --minutes (60); --rate for another one
   node        small puts and reads through a node and straight into its directory; streams beside plain node:http
   slow-provider  p99 of GET with one provider ten times slower than the rest, with hedging and without; --seed for other latencies
+  upkeep      repair and drain over directories, beside a raw copy of the same bytes on the same disk
   churn       disk use after overwrites and deletes, against what live data need
   --quick     few and short rounds: under a minute for everything, and rougher
   --json      results as JSON on standard output
@@ -70,6 +72,10 @@ async function main(): Promise<void> {
   if (name === 'node') return say(await benchNode({ folder, isQuick: values.quick }));
   if (name === 'slow-provider')
     return say(await benchSlowProvider({ isQuick: values.quick, seed: Number(values.seed) }));
+  if (name === 'upkeep') {
+    say(`${describeMachine()}\n`);
+    return say(await benchUpkeep({ folder, isQuick: values.quick }));
+  }
   if (name === 'churn') return say(await benchChurn({ folder, isQuick: values.quick }));
   if (name === 'day') return benchDay({ minutes: Number(values.minutes), rate: Number(values.rate), folder }, say);
   const isChosen = (name: string): boolean =>

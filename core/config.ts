@@ -106,7 +106,7 @@ const limits = z
       .int()
       .min(1)
       .default(64 * mebibyte),
-    /** How far a provider may be from what it should hold before shards are moved, 0.1 for 10 %; 0: none are moved for balance. */
+    /** How far a provider may be from what it should hold before shards are moved, 0.1 for 10 %; 0: drain alone moves shards. */
     rebalanceSkew: z.number().min(0).max(10).default(0.1),
     /** And how many bytes it must be from that, since where little is stored it is chance what falls where. */
     rebalanceBytes: z

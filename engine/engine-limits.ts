@@ -55,7 +55,7 @@ export interface EngineLimits {
   readonly repairOpsPerS: number;
   /** How much drain and rebalance read and write a second at most; `repairOpsPerS` holds for their calls too. */
   readonly moveBytesPerS: number;
-  /** How far a provider may be from what it should hold, against what they hold on average, before shards are moved; 0: never are. */
+  /** How far a provider may be from what it should hold, against what they hold on average, before shards are moved; 0: drain alone moves shards. */
   readonly rebalanceSkew: number;
   /** And how many bytes it must be from that. */
   readonly rebalanceBytes: number;

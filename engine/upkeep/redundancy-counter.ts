@@ -102,8 +102,7 @@ export class RedundancyCounter {
   /** Keeps note of since when providers have been away. To be called now and then. */
   noteStandings(): void {
     const { fleet, clock } = this.#parts;
-    const ids = new Set(fleet.members.map(({ provider }) => provider.id));
-    for (const id of ids) {
+    for (const { id } of fleet.records) {
       if (fleet.standingOf(id) === 'up') this.#absentSinceMs.delete(id);
       else if (!this.#absentSinceMs.has(id)) this.#absentSinceMs.set(id, clock.now());
     }

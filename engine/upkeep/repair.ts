@@ -13,7 +13,7 @@ import { Throttle } from './throttle.ts';
 
 /** Stripes taken from the queue at once: after these, or after so long, it is looked up again what is most urgent. */
 const batch = 64;
-const maxRoundMs = 5_000;
+const maxRoundMs = 1_000;
 /** Stripes repaired at once: enough to keep many providers busy, unless their rows take more than this share of the memory for reads. */
 const maxWidth = 12;
 const budgetShare = 0.25;
@@ -35,12 +35,11 @@ export class Repairer {
   readonly #queue: RepairQueue;
   readonly #damages: DamageNotes;
   readonly #throttle: Throttle;
-  readonly #liars = new RecentNotes({ maxNotes: 1_000, ageMs: liarAgeMs });
+  readonly #liars: RecentNotes;
   readonly #setting: RepairSetting;
   readonly #width: number;
   /** How fast lost shards are rebuilt. */
   readonly pace = new RepairPace();
-  #round: AbortScope | undefined;
 
   constructor(parts: EngineParts) {
     const { limits, clientLoad, profiles, readBudget } = parts;
@@ -52,6 +51,7 @@ export class Repairer {
       operationsPerS: limits.repairOpsPerS,
       load: clientLoad,
     });
+    this.#liars = new RecentNotes({ maxNotes: 1_000, ageMs: liarAgeMs, clock: parts.clock });
     this.#setting = {
       isLiar: (id) => this.#liars.has(id),
       noteLiar: (id, error) => this.#noteLiar(id, error),
@@ -64,11 +64,6 @@ export class Repairer {
   /** Returns whether it was not known. */
   noteDamage(stripe: Stripe, shard: PlacedShard): boolean {
     return this.#damages.note(stripe, shard);
-  }
-
-  /** Ends the round under way early, since something more urgent may have come. */
-  hurry(): void {
-    this.#round?.close(new DOMException('The queue changed', 'AbortError'));
   }
 
   /**
@@ -86,7 +81,6 @@ export class Repairer {
     let bytes = 0;
     const round = new AbortScope(signal);
     const timer = setTimeout(() => round.close(), maxRoundMs);
-    this.#round = round;
     try {
       await forEachBounded(taken, this.#width, async (queued) => {
         if (!(await this.#awaitTurn(queued, isThrottled, round.signal, signal))) {
@@ -101,7 +95,6 @@ export class Repairer {
       });
     } finally {
       clearTimeout(timer);
-      this.#round = undefined;
       round.close();
       this.#queue.giveBack(untried);
     }

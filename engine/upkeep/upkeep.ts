@@ -98,9 +98,7 @@ export class Upkeep {
 
   /** Says that a stripe lacks shards. Repair begins at once, unless it has just found that nothing can be done. */
   kick(): void {
-    if (this.#isRepairStuck) return;
-    this.#repairer.hurry();
-    this.#runner.kick('repair');
+    if (!this.#isRepairStuck) this.#runner.kick('repair');
   }
 
   /** Says that a shard was found to be gone or wrong beyond doubt. */

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Failure } from '../../core/failure.ts';
 import type { ShardCid } from '../../core/model.ts';
+import type { FaultSchedule } from './fault-schedule.ts';
 import type { Provider, ShardStat, ShardWriter } from './provider.ts';
 import { type CallWork, type ProviderCall, providerCalls, WrappedProvider } from './wrapped-provider.ts';
 
@@ -10,6 +11,7 @@ import { type CallWork, type ProviderCall, providerCalls, WrappedProvider } from
  * - `hang`: it never answers, until its signal is aborted
  * - `slowMs`: it is done after so long
  * - `full`: it fails with `provider-full`
+ * - `503`: it fails as an endpoint does that has too much to do
  * - `missing`: it fails with `shard-missing`
  * - `truncate`: the last byte is lost, of what is read or of what is written
  * - `flip`: a bit is turned over, in what is read or in what is written
@@ -21,6 +23,7 @@ export type Fault =
   | 'hang'
   | { readonly slowMs: number }
   | 'full'
+  | '503'
   | 'missing'
   | 'truncate'
   | 'flip'
@@ -41,6 +44,9 @@ const faultyCalls: Partial<Record<Extract<Fault, string>, readonly ProviderCall[
 export class FaultPlan {
   readonly #next = new Map<ProviderCall, Fault[]>();
   readonly #always = new Map<ProviderCall, Fault>();
+  #schedule: FaultSchedule | undefined;
+  /** How many calls met each kind of fault. */
+  readonly counts = new Map<Extract<Fault, string> | 'slow', number>();
 
   /**
    * Lets the next `times` calls of this kind fail so; after that, faults planned later have their turn.
@@ -63,15 +69,26 @@ export class FaultPlan {
     }
   }
 
+  /** From now on calls for which nothing else is planned fail as a schedule has it, until `clear`. */
+  follow(schedule: FaultSchedule): void {
+    this.#schedule = schedule;
+  }
+
   /** Calls that start from now on are well again; those that hang go on hanging. */
   clear(): void {
     this.#next.clear();
     this.#always.clear();
+    this.#schedule = undefined;
   }
 
   /** The fault for a call that starts now. */
   take(call: ProviderCall): Fault | undefined {
-    return this.#next.get(call)?.shift() ?? this.#always.get(call);
+    const fault = this.#next.get(call)?.shift() ?? this.#always.get(call) ?? this.#schedule?.take(call);
+    if (fault !== undefined) {
+      const kind = typeof fault === 'object' ? 'slow' : fault;
+      this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
+    }
+    return fault;
   }
 }
 
@@ -133,8 +150,8 @@ class FaultInjector extends WrappedProvider implements FaultyProvider {
 
   /** The faults that are the same for every call. */
   async inflict(fault: Fault | undefined, call: ProviderCall, signal: AbortSignal | undefined): Promise<void> {
-    if (fault === 'error') {
-      const cause = new Error('a fault on purpose');
+    if (fault === 'error' || fault === '503') {
+      const cause = new Error(fault === '503' ? '503 Slow Down, on purpose' : 'a fault on purpose');
       throw new Failure('provider-error', { providerId: this.id, call }, { cause });
     }
     if (fault === 'full') throw new Failure('provider-full', { providerId: this.id });

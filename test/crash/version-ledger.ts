@@ -11,6 +11,8 @@ export class VersionHistory {
   /** Undefined stands for a delete marker. */
   readonly versions = new Map<string, Value | undefined>();
   readonly open = new Set<OpenChange>();
+  /** Versions whose bytes were read after a crash, and were right. */
+  readonly found = new Set<string>();
 
   begin(change: OpenChange): OpenChange {
     this.open.add(change);

@@ -71,6 +71,8 @@ export interface TestEngineOptions {
   readonly log?: Log;
   /** In the place of one in memory. The test closes it. */
   readonly openProvider?: (id: ProviderId) => Promise<Provider>;
+  /** Whether providers go by the clock that the test moves; by that of this process unless set. */
+  readonly isClockShared?: boolean;
   readonly createFleet?: (parts: ConstructorParameters<typeof Fleet>[0]) => Fleet;
 }
 
@@ -82,7 +84,8 @@ export async function createTestEngine(options: TestEngineOptions = {}): Promise
   const metrics = new Metrics();
   const health = new ProviderHealth({ clock, suspectMs: 10_000 });
   const calls: string[] = [];
-  const createMemory = async (id: ProviderId) => createMemoryProvider({ id, ...(capacityBytes && { capacityBytes }) });
+  const createMemory = async (id: ProviderId) =>
+    createMemoryProvider({ id, ...(capacityBytes && { capacityBytes }), ...(options.isClockShared && { clock }) });
   const openProvider = options.openProvider ?? createMemory;
   const providers: FaultyProvider[] = [];
   for (let index = 0; index < providerCount; index++) {

@@ -60,6 +60,7 @@ describe('shards that are damaged on disk', () => {
       // So that there are other shards of the same length to be mistaken for the right ones.
       if (key !== 'long') assertOk(await gateway.put(`twin-of-${key}`, patternBytes(bytes.length, `twin of ${key}`)));
     }
+    await gateway.holdStill();
     for (const id of providerIds) {
       const paths = await listShardFiles(gateway.dataDir, id);
       files.set(id, await Promise.all(paths.map(async (path) => ({ path, bytes: await readFile(path) }))));

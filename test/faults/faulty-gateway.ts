@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { createFaultyProvider, type FaultPlan } from '../../placement/providers/faulty-provider.ts';
 import { startGateway, type TestGateway, type TestGatewayOptions } from '../harness/gateway.ts';
+import { pollUntil } from '../harness/poll-until.ts';
 import { assertOk, assertS3Error } from '../harness/s3-assertions.ts';
 import { providerIds } from '../harness/shard-files.ts';
 import type { SignedAnswer } from '../harness/signed-fetch.ts';
@@ -19,6 +20,11 @@ export interface FaultyGateway extends TestGateway {
   faultsOf(id: ProviderName): FaultPlan;
   /** All providers are well again. */
   heal(): void;
+  /**
+   * Lets upkeep give every stripe all its shards, and ends it: for tests that count what is left. On a busy machine a write may have
+   * been acknowledged with fewer, and repair would mend, or put elsewhere, what they break before they look.
+   */
+  holdStill(): Promise<void>;
   put(key: string, bytes: Uint8Array): Promise<SignedAnswer>;
   get(key: string): Promise<SignedAnswer>;
   /** Asserts that GET returns exactly these bytes. */
@@ -52,6 +58,15 @@ export async function startFaultyGateway(
     faultsOf: (id) => plans.get(id) as FaultPlan,
     heal: () => {
       for (const plan of plans.values()) plan.clear();
+    },
+    async holdStill() {
+      const { upkeep } = gateway.gateway;
+      await pollUntil('every stripe has all its shards', async () => {
+        await upkeep.runOnce();
+        const { backlog } = await upkeep.readStatus();
+        return backlog.stripes === 0;
+      });
+      await upkeep.stop();
     },
     put: (key, body) => gateway.fetchSigned('PUT', `/${bucket}/${key}`, { body }),
     get,

@@ -19,6 +19,7 @@ describe('reads from providers that fail', () => {
       // Of the same length, so that a provider can give a shard of it in place of the right one.
       assertOk(await gateway.put(`twin-of-${key}`, patternBytes(bytes.length, `twin of ${key}`)));
     }
+    await gateway.holdStill();
   });
   afterEach(() => gateway.heal());
   after(() => gateway.close());

@@ -36,12 +36,11 @@ describe('segments that are damaged on disk', () => {
   const segments = new Map<ProviderName, Segment[]>();
 
   before(async () => {
-    // Nothing is mended behind the test's back.
-    gateway = await startFaultyGateway({ upkeepIntervalMs: 3_600_000 });
-    await gateway.gateway.upkeep.stop();
+    gateway = await startFaultyGateway();
     // Some together, some alone.
     await Promise.all(objects.slice(0, 16).map(({ key, bytes }) => gateway.put(key, bytes).then(assertOk)));
     for (const { key, bytes } of objects.slice(16)) assertOk(await gateway.put(key, bytes));
+    await gateway.holdStill();
     for (const id of providerIds) {
       const paths = await listSegmentFiles(gateway.dataDir, id);
       segments.set(id, await Promise.all(paths.map(readSegment)));

@@ -10,6 +10,7 @@ const testFolder = join(import.meta.dirname, '..');
  */
 export const groups = {
   engine: ['engine', 'recovery'],
+  fleet: ['node', 'upkeep'],
   gateway: ['admin', 'auth', 'faults', 's3', 'wire'],
   parts: ['core', 'crypto', 'erasure', 'gateway', 'gateway-unit', 'metadata', 'payload', 'placement'],
 } as const;

@@ -31,7 +31,7 @@ export class ShardMover {
     this.#list = new PlacementList(parts);
     const setting = {
       oldCopies: this.#oldCopies,
-      liars: new RecentNotes({ maxNotes: 1_000, ageMs: liarAgeMs }),
+      liars: new RecentNotes({ maxNotes: 1_000, ageMs: liarAgeMs, clock: parts.clock }),
     };
     const others = { throttle, setting, list: this.#list };
     this.#drainer = new Drainer(parts, others);
