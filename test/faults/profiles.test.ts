@@ -17,8 +17,7 @@ describe('objects of two profiles', () => {
   };
 
   before(async () => {
-    // Repair would bring back what the tests take away.
-    gateway = await startFaultyGateway({ upkeepIntervalMs: 3_600_000 }, { config: { profiles } });
+    gateway = await startFaultyGateway({}, { config: { profiles } });
     for (const profile of names) {
       for (const [size, sizeBytes] of Object.entries(objectSizes)) {
         const key = `put-${size}-${profile}`;
@@ -42,6 +41,11 @@ describe('objects of two profiles', () => {
       const { bytes } = stored.find(({ key }) => key === source)!;
       await upload(`copy-by-parts-of-${source}`, into, { source, bytes, lengths: [5 * MiB, bytes.length - 5 * MiB] });
     }
+    const turned = patternBytes(MiB, 'turned');
+    assertOk(await putAs('turned', turned, 'STANDARD'));
+    await copy('turned', 'turned', 'STANDARD_IA');
+    note('turned', turned, 'STANDARD_IA');
+    await gateway.holdStill();
   });
   afterEach(() => gateway.heal());
   after(() => gateway.close());
@@ -127,15 +131,10 @@ describe('objects of two profiles', () => {
     }
   });
 
-  it('are turned into others by a copy onto themselves', async () => {
-    const bytes = patternBytes(MiB, 'turned');
-    assertOk(await putAs('turned', bytes, 'STANDARD'));
-    const itself = { 'x-amz-copy-source': `/${bucket}/turned` };
+  it('are not copied onto themselves for nothing', async () => {
+    const itself = { 'x-amz-copy-source': `/${bucket}/turned`, 'x-amz-storage-class': 'STANDARD_IA' };
     const again = await gateway.fetchSigned('PUT', `/${bucket}/turned`, { headers: itself });
     assertS3Error(again, 400, 'InvalidRequest');
-    await copy('turned', 'turned', 'STANDARD_IA');
-    for (const id of ['p2', 'p3', 'p6'] as const) gateway.faultsOf(id).always('all', 'error');
-    await gateway.assertHolds('turned', bytes);
   });
 
   it('are refused where the profile is none of the configuration', async () => {
