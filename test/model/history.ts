@@ -112,17 +112,17 @@ async function takeDuring(stage: Stage, { at, when, outer, inner }: StepOf<'duri
   const isQueued = [outer, inner].every((act) => (act.verb === 'put' || act.verb === 'part') && isPacked(stage, act));
   let isTaken = isTangled;
   let trouble: { readonly error: unknown } | undefined;
-  let queued: Promise<unknown> | undefined;
+  let taking: Promise<unknown> | undefined;
   stage.world.gate.arm(at, when, async () => {
     isTaken = true;
     if (isTangled) return;
-    const taking = takeAct(stage, inner).catch((error: unknown) => (trouble = { error }));
-    if (isQueued) queued = taking;
-    else await taking;
+    taking = takeAct(stage, inner).catch((error: unknown) => (trouble = { error }));
+    if (!isQueued) await taking;
   });
   await takeAct(stage, outer);
   stage.world.gate.disarm();
-  await queued;
+  // The outer act may end without the call that it was taken in.
+  await taking;
   if (trouble !== undefined) throw trouble.error;
   if (!isTaken) await takeAct(stage, inner);
 }
