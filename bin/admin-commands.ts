@@ -1,3 +1,4 @@
+import { bucketCommands } from './admin-bucket-commands.ts';
 import { providerCommands } from './admin-provider-commands.ts';
 import { statusCommands } from './admin-status-commands.ts';
 import { upkeepCommands } from './admin-upkeep-commands.ts';
@@ -34,4 +35,9 @@ export interface AdminCommand {
   render(answer: unknown, positional: string): string;
 }
 
-export const adminCommands: readonly AdminCommand[] = [...providerCommands, ...statusCommands, ...upkeepCommands];
+export const adminCommands: readonly AdminCommand[] = [
+  ...providerCommands,
+  ...bucketCommands,
+  ...statusCommands,
+  ...upkeepCommands,
+];

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import type { Config } from '../core/config.ts';
+import { type Config, listProfiles } from '../core/config.ts';
 import type { LoadedMasterKey } from './load-master-key.ts';
 import type { RootAccount } from './root-account.ts';
 
@@ -14,7 +14,7 @@ export function renderBanner(facts: {
   const { config, root, key: masterKey, endpoint, adminEndpoint } = facts;
   const [key] = root.account.accessKeys;
   const secret = root.source === 'configured' ? '$HOLDFAST_ROOT_PASSWORD' : key?.secretAccessKey;
-  const { k, m } = config.profiles.STANDARD;
+  const profiles = listProfiles(config).map(({ name, k, m }) => `${name} = RS ${k}+${m}`);
   const origin = {
     configured: 'root key: from the environment or the configuration file',
     generated: `root key: generated now, kept in ${resolve(root.keyPath)} (mode 0600)`,
@@ -34,7 +34,7 @@ export function renderBanner(facts: {
   }[masterKey.source];
   return `
 Holdfast serves S3 on ${endpoint}  (metrics: ${adminEndpoint}/metrics)
-data: ${resolve(config.dataDir)}, profile STANDARD = RS ${k}+${m}
+data: ${resolve(config.dataDir)}, profile ${profiles.join(', ')}
 ${origin}
 ${keyOrigin}
 

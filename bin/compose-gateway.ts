@@ -3,7 +3,7 @@ import type { Server } from 'node:http';
 import { type AddressInfo, isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '../core/clock.ts';
-import { type Config, ConfigError, type ListenAddress } from '../core/config.ts';
+import { type Config, ConfigError, type ListenAddress, listProfiles } from '../core/config.ts';
 import { isFailure } from '../core/failure.ts';
 import type { Log } from '../core/log.ts';
 import { Metrics } from '../core/metrics.ts';
@@ -22,7 +22,7 @@ import { createHttpServer } from '../gateway/http-server.ts';
 import { operations } from '../gateway/operations/operation-table.ts';
 import { Router } from '../gateway/router.ts';
 import { S3Handler } from '../gateway/s3-handler.ts';
-import type { MetadataStore } from '../metadata/metadata-store.ts';
+import { type MetadataStore, systemProfileName } from '../metadata/metadata-store.ts';
 import { openSqliteStore } from '../metadata/sqlite/sqlite-store.ts';
 import type { Fleet } from '../placement/fleet.ts';
 import { ProviderProber } from '../placement/provider-prober.ts';
@@ -62,9 +62,9 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
   await makeFolder(config.dataDir);
   const clock = systemClock;
   const metrics = new Metrics({ processMetrics: true });
-  const profile: Profile = { name: 'STANDARD', ...config.profiles.STANDARD };
+  const profiles = listProfiles(config);
   const codec = await createPackageCodec();
-  selfTestCodec(codec, profile);
+  for (const profile of profiles) selfTestCodec(codec, profile);
   const metadata = opened.adopt(
     await openSqliteStore({ path: join(config.dataDir, 'metadata.sqlite'), clock, log }),
     closeStore,
@@ -75,7 +75,8 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
   const setting = { limits, metrics, log, wrapProvider: parts.wrapProvider };
   const { fleet, keeper } = createFleet(setting, { metadata, masterKey });
   opened.defer(() => keeper.close());
-  await openConfigured(keeper, metadata, config);
+  await openConfigured(keeper, metadata, config, profiles);
+  warnOfWideProfiles(profiles, fleet, log);
   log.debug({ providers: fleet.members.length }, 'providers opened');
   keeper.start();
   const listProviders = (): Provider[] => fleet.members.map(({ provider }) => provider);
@@ -91,7 +92,7 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
     metadata,
     fleet,
     codec,
-    profiles: [profile],
+    profiles,
     clock,
     log,
     metrics,
@@ -111,7 +112,7 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
     clock,
     region: config.region,
     domain: config.domain,
-    storageClasses: [profile.name],
+    storageClasses: profiles.map(({ name }) => name),
     bodyIdleMs: config.limits.bodyIdleMs,
   });
   const s3 = opened.adopt(await listen(createHttpServer({ handler, metrics, log }), config.listen), stopListening);
@@ -120,10 +121,11 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
     await listen(
       createAdminServer({
         metrics,
-        isReady: () => !state.isStopping && hasWriteQuorum(fleet, profile),
+        isReady: () => !state.isStopping && hasWriteQuorum(fleet, config.profiles.STANDARD),
         handler: new AdminHandler({
           keeper,
           upkeep,
+          buckets: engine.buckets,
           routes: adminRoutes,
           accounts,
           rootId: root.canonicalId,
@@ -170,14 +172,26 @@ async function keepRootKey(metadata: MetadataStore, root: AccountWithKeys): Prom
   if ((await metadata.findSetting(rootKeySetting)) !== text) await metadata.putSetting(rootKeySetting, text);
 }
 
-/** A new store is not begun with fewer providers than a stripe has shards; one that has lost some goes on with what is left. */
-async function openConfigured(keeper: FleetKeeper, metadata: MetadataStore, config: Config): Promise<void> {
+/**
+ * A new store is not begun with fewer providers than a stripe of any profile has shards; one that has lost some goes on with what
+ * is left.
+ */
+async function openConfigured(
+  keeper: FleetKeeper,
+  metadata: MetadataStore,
+  config: Config,
+  profiles: readonly Profile[],
+): Promise<void> {
   const seeds = configuredProviders(config);
-  const { k, m } = config.profiles.STANDARD;
-  const isNew = (await metadata.listProviders()).length === 0 && (await metadata.listPlacements()).length === 0;
-  if (isNew && seeds.length < k + m) {
-    throw new ConfigError([`profiles: STANDARD needs ${k}+${m} providers, but there are ${seeds.length}`]);
-  }
+  const used = await metadata.listUsedProfiles();
+  const isNew = used.length === 0 && (await metadata.listProviders()).length === 0;
+  const faults = [
+    ...profiles
+      .filter(({ k, m }) => isNew && seeds.length < k + m)
+      .map(({ name, k, m }) => `profiles: ${name} needs ${k}+${m} providers, but there are ${seeds.length}`),
+    ...findMissingProfiles(profiles, used),
+  ];
+  if (faults.length > 0) throw new ConfigError(faults);
   try {
     await keeper.open(seeds, { isDefault: config.providers === undefined });
   } catch (error) {
@@ -186,8 +200,23 @@ async function openConfigured(keeper: FleetKeeper, metadata: MetadataStore, conf
   }
 }
 
-/** Whether so many providers are well that a write can be acknowledged. */
-function hasWriteQuorum(fleet: Fleet, { k, m }: Profile): boolean {
+/** The fleet may have shrunk, or a profile been added, since the store was begun. */
+function warnOfWideProfiles(profiles: readonly Profile[], fleet: Fleet, log: Log): void {
+  const providers = fleet.records.filter(({ state }) => state !== 'gone').length;
+  for (const { name, k, m } of profiles) {
+    if (k + m > providers) log.warn({ profile: name, k, m, providers }, 'fewer providers than a stripe has shards');
+  }
+}
+
+/** What is stored needs its profile: compaction writes it anew by that. Its k and m may have become others. */
+function findMissingProfiles(profiles: readonly Profile[], used: readonly string[]): string[] {
+  const known = [systemProfileName, ...profiles.map(({ name }) => name)];
+  const missing = used.filter((name) => !known.includes(name));
+  return missing.map((name) => `profiles: ${name} is missing, and there are objects stored by it`);
+}
+
+/** Whether so many providers are well that a write can be acknowledged: of STANDARD, since all metadata need that too. */
+function hasWriteQuorum(fleet: Fleet, { k, m }: Pick<Profile, 'k' | 'm'>): boolean {
   const well = fleet.records.filter(({ id, state }) => state === 'active' && fleet.standingOf(id) === 'up').length;
   return well >= k + Math.ceil(m / 2);
 }

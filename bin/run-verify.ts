@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { systemClock } from '../core/clock.ts';
-import { type Config, ConfigError } from '../core/config.ts';
+import { type Config, ConfigError, listProfiles } from '../core/config.ts';
 import { createLog } from '../core/log.ts';
 import { Metrics } from '../core/metrics.ts';
 import type { ProviderRecord } from '../core/model.ts';
@@ -43,7 +43,7 @@ export async function runVerify(args: string[], environment: NodeJS.ProcessEnv):
     ),
     closeFleet,
   );
-  const profiles = [{ name: 'STANDARD', ...config.profiles.STANDARD }];
+  const profiles = listProfiles(config);
   const codec = await createPackageCodec();
   const parts = { metadata, fleet, codec, profiles, clock: systemClock, log, metrics, masterKey, limits };
   const { verify } = createEngine(parts);

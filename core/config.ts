@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { logLevels } from './log.ts';
+import type { Profile } from './model.ts';
 import { type ProviderSettings, providerSchema } from './provider-settings.ts';
 
 /** Every fault of a configuration at once, one line each. The process that meets it exits 2. */
@@ -49,7 +50,11 @@ const account = z.strictObject({
 /** 32 bytes in hex. */
 export const masterKeyPattern = /^[0-9a-fA-F]{64}$/;
 
-const profile = z.strictObject({ k: z.int().min(1).max(32), m: z.int().min(0).max(16) }).default({ k: 4, m: 2 });
+const profile = z.strictObject({ k: z.int().min(1).max(32), m: z.int().min(0).max(16) });
+/** What a shard's header has room for (docs/shard-format.md). */
+const maxProfileNameLength = 16;
+/** Clients refuse to read objects of these classes before they were restored, which is nothing that Holdfast does. */
+const archiveClasses: readonly string[] = ['GLACIER', 'DEEP_ARCHIVE'];
 
 const limits = z
   .strictObject({
@@ -175,7 +180,11 @@ const schema = z.strictObject({
   accounts: z.array(account).default([]),
   /** Those that the metadata store does not know yet are added at the start. Six directories under the data directory unless given. */
   providers: z.array(providerSchema).min(1).optional(),
-  profiles: z.strictObject({ STANDARD: profile }).prefault({}),
+  /** Storage classes by name. STANDARD is always there, and codes the metadata as well. */
+  profiles: z
+    .object({ STANDARD: profile.default({ k: 4, m: 2 }) })
+    .catchall(profile)
+    .prefault({}),
   limits,
 });
 
@@ -190,6 +199,7 @@ function findCrossFaults(input: Record<string, unknown>): string[] {
   }
   return [
     ...faults,
+    ...findProfileNameFaults(input.profiles),
     ...findRepeats(providers?.map(({ id }) => id) ?? [], 'providers: id'),
     ...findRepeats(providers?.map(describePlace) ?? [], 'providers:'),
     ...findRepeats(
@@ -201,6 +211,26 @@ function findCrossFaults(input: Record<string, unknown>): string[] {
       'accounts: access key',
     ),
   ];
+}
+
+function findProfileNameFaults(profiles: unknown): string[] {
+  if (typeof profiles !== 'object' || profiles === null) return [];
+  return Object.keys(profiles).flatMap((name) => {
+    const fault = findProfileNameFault(name);
+    return fault === undefined ? [] : [`profiles: the name ${JSON.stringify(name)} ${fault}`];
+  });
+}
+
+function findProfileNameFault(name: string): string | undefined {
+  if (!/^[A-Z][A-Z0-9_]*$/.test(name)) {
+    return 'must be capital letters, digits and underscores, as storage classes are written, and begin with a letter';
+  }
+  if (name.length > maxProfileNameLength) {
+    return `has ${name.length} characters: shards have room for ${maxProfileNameLength}`;
+  }
+  if (name === 'SYSTEM') return 'is that of the metadata, which are coded as STANDARD says';
+  if (archiveClasses.includes(name)) return 'is that of an archive: clients would not read it before a restore';
+  return undefined;
 }
 
 /** Where a provider keeps its shards: two in one place would be lost together. */
@@ -217,6 +247,11 @@ function findRepeats(names: readonly string[], what: string): string[] {
 
 export type Config = z.output<typeof schema>;
 export type ListenAddress = Config['listen'];
+
+/** The profiles in a list, STANDARD first. */
+export function listProfiles({ profiles: { STANDARD, ...others } }: Pick<Config, 'profiles'>): Profile[] {
+  return Object.entries({ STANDARD, ...others }).map(([name, { k, m }]) => ({ name, k, m }));
+}
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

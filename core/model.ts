@@ -24,6 +24,8 @@ export interface Bucket {
   readonly region: string;
   readonly createdAtMs: number;
   readonly versioning: VersioningState;
+  /** The profile of what is written without a storage class; absent: STANDARD. */
+  readonly profileName?: string;
 }
 
 /** 16 random, time-ordered bytes in 32 lower-case hex digits. */

@@ -2,7 +2,7 @@ import { isFailure } from '../core/failure.ts';
 import type { Bucket } from '../core/model.ts';
 import type { NewBucket } from '../metadata/metadata-store.ts';
 import type { Buckets } from './engine.ts';
-import type { EngineParts } from './engine-parts.ts';
+import { type EngineParts, findProfile } from './engine-parts.ts';
 import { findBucket } from './find-object.ts';
 import { journaled } from './journaled.ts';
 
@@ -16,6 +16,10 @@ export function createBuckets(parts: EngineParts): Buckets {
     // Like any other delete it must work when providers are full or gone, and repeating it would not give the same answer.
     delete: (name) => metadata.deleteBucket(name),
     setVersioning: (name, state) => journaled(parts, metadata.setVersioning(name, state)),
+    async setProfile(name, profileName) {
+      if (profileName !== undefined) findProfile(parts, profileName);
+      await journaled(parts, metadata.setBucketProfile(name, profileName));
+    },
   };
 }
 

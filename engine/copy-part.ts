@@ -1,5 +1,7 @@
 import { Failure } from '../core/failure.ts';
 import type { ObjectVersion, Part, Upload } from '../core/model.ts';
+import type { Payload } from '../core/payload.ts';
+import { releaseEach } from '../core/release-memory.ts';
 import { checkCopySize, digestSpans, openCopySource, retryCopy } from './copy-object.ts';
 import { cutSpans } from './cut-spans.ts';
 import type { PayloadDigests } from './digest-payload.ts';
@@ -7,11 +9,14 @@ import type { CopiedPart, CopyPart } from './engine.ts';
 import type { EngineParts } from './engine-parts.ts';
 import { findUpload } from './find-upload.ts';
 import { journaled } from './journaled.ts';
+import { storePart } from './put-part.ts';
+import { readSpans } from './read-spans.ts';
 import type { ByteSpan } from './resolve-range.ts';
 
 /**
- * Makes a part of bytes of another object. The part shares its stripes. A part's ETag is the MD5 of its bytes, so they
- * are read through, unless the part is the whole source and the source's digests are those that the part needs.
+ * Makes a part of bytes of another object. The part shares its stripes, unless the upload is of another storage class: then the
+ * bytes are written anew. A part's ETag is the MD5 of its bytes, so they are read through, unless the part is the whole source
+ * and the source's digests are those that the part needs.
  *
  * @throws Failure `upload-missing`, `range-not-satisfiable`, `copy-source-too-large`, `precondition-failed`, and what
  *   `findObject` throws
@@ -24,6 +29,13 @@ export async function copyPart(parts: EngineParts, request: CopyPart, signal: Ab
     const { offset, length: sizeBytes } = resolveCopyRange(request.range, source);
     checkCopySize(parts, sizeBytes);
     const spans = cutSpans(source.spans, offset, sizeBytes);
+    if (source.storageClass !== upload.attributes.storageClass) {
+      const { checksumAlgorithm } = upload;
+      const bytes = releaseEach(readSpans(parts, spans, signal));
+      const payload: Payload = { bytes, sizeBytes, checksumAlgorithm, declaredDigests: () => ({}) };
+      const part = await storePart(parts, upload, { partNumber, payload, checksumAlgorithm }, signal);
+      return { part, sourceVersionId: source.versionId };
+    }
     const { etag, checksum } =
       findKnownDigests(source, sizeBytes, upload) ??
       (await digestSpans(parts, spans, upload.checksumAlgorithm, signal));

@@ -48,6 +48,11 @@ export interface Buckets {
   list(query: BucketQuery): Promise<BucketPage>;
   delete(name: string): Promise<void>;
   setVersioning(name: string, state: Exclude<VersioningState, 'unversioned'>): Promise<void>;
+  /**
+   * Sets the profile of what is written without a storage class; undefined: STANDARD again. What is stored stays as it is.
+   * @throws Failure `bucket-missing`, `profile-missing`
+   */
+  setProfile(name: string, profileName: string | undefined): Promise<void>;
 }
 
 export interface Objects {

@@ -1,5 +1,5 @@
 import { Failure } from '../core/failure.ts';
-import type { Part } from '../core/model.ts';
+import type { ChecksumAlgorithm, Part, Upload } from '../core/model.ts';
 import type { UploadPart } from './engine.ts';
 import { type EngineParts, findProfile } from './engine-parts.ts';
 import { findBucket } from './find-object.ts';
@@ -14,12 +14,29 @@ import { storePayload } from './store-payload.ts';
  *   `writeContent` throws
  */
 export async function putPart(parts: EngineParts, request: UploadPart, signal: AbortSignal): Promise<Part> {
-  const { bucket, key, uploadId, partNumber, payload } = request;
-  const { attributes, checksumAlgorithm: expected } = await findUpload(parts, request);
+  const { partNumber, payload } = request;
+  const upload = await findUpload(parts, request);
+  const { checksumAlgorithm: expected } = upload;
   const { checksumAlgorithm: actual } = payload;
   if (expected !== undefined && actual !== undefined && actual !== expected) {
     throw new Failure('checksum-type-mismatch', { expected, actual });
   }
+  return storePart(parts, upload, { partNumber, payload, checksumAlgorithm: expected ?? actual }, signal);
+}
+
+/** Stores a payload as a part of an upload, by the upload's profile. */
+export async function storePart(
+  parts: EngineParts,
+  { bucket, key, uploadId, attributes }: Upload,
+  {
+    partNumber,
+    payload,
+    checksumAlgorithm,
+  }: Pick<UploadPart, 'partNumber' | 'payload'> & {
+    readonly checksumAlgorithm: ChecksumAlgorithm | undefined;
+  },
+  signal: AbortSignal,
+): Promise<Part> {
   const { id: bucketId } = await findBucket(parts, bucket);
   const target = { bucket, key, uploadId };
   return storePayload(
@@ -27,7 +44,7 @@ export async function putPart(parts: EngineParts, request: UploadPart, signal: A
     {
       payload,
       profile: findProfile(parts, attributes.storageClass),
-      checksumAlgorithm: expected ?? actual,
+      checksumAlgorithm,
       describe: (content, { number, modifiedAtMs }) => {
         return { kind: 'part', number, bucketId, ...target, part: { ...content, partNumber, modifiedAtMs } };
       },

@@ -1,9 +1,10 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { checksumHeader } from '../core/checksums.ts';
-import type { Checksum, ContentHeaders, ObjectAttributes, ObjectVersion } from '../core/model.ts';
+import type { Bucket, Checksum, ContentHeaders, ObjectAttributes, ObjectVersion } from '../core/model.ts';
 import { checkEncryptionHeader, encryptionAnswer } from './encryption-headers.ts';
 import { decodeHeaderText, encodeHeaderText } from './header-text.ts';
 import { formatHttpDate } from './http-date.ts';
+import type { BucketCall } from './operation.ts';
 import { S3Error } from './s3-error.ts';
 
 const contentHeaderNames = {
@@ -23,17 +24,22 @@ const metadataPrefix = 'x-amz-meta-';
 /** Names and values of user metadata together, as AWS counts them. */
 const maxMetadataBytes = 2048;
 
-/** Everything a client says about an object in the headers of PUT, POST ?uploads and copy. @throws S3Error */
-export function parseObjectAttributes(
-  headers: IncomingHttpHeaders,
-  storageClasses: readonly string[],
-): ObjectAttributes {
+/**
+ * Everything a client says about an object in the headers of PUT, POST ?uploads and copy. What says no storage class gets that of
+ * its bucket.
+ * @throws S3Error
+ */
+export function parseObjectAttributes({
+  headers,
+  storageClasses,
+  bucket,
+}: Pick<BucketCall, 'headers' | 'storageClasses' | 'bucket'>): ObjectAttributes {
   refuseUnsupported(headers);
   return {
     headers: parseContentHeaders(headers),
     userMetadata: parseUserMetadata(headers),
     tags: parseTagHeader(headers['x-amz-tagging'] as string | undefined),
-    storageClass: parseStorageClass(headers, storageClasses),
+    storageClass: parseStorageClass(headers, storageClasses, bucket),
   };
 }
 
@@ -78,8 +84,12 @@ export function parseUserMetadata(headers: IncomingHttpHeaders): Record<string, 
   return Object.fromEntries(metadata);
 }
 
-export function parseStorageClass(headers: IncomingHttpHeaders, storageClasses: readonly string[]): string {
-  const name = (headers['x-amz-storage-class'] as string | undefined) ?? 'STANDARD';
+function parseStorageClass(
+  headers: IncomingHttpHeaders,
+  storageClasses: readonly string[],
+  { profileName }: Pick<Bucket, 'profileName'>,
+): string {
+  const name = (headers['x-amz-storage-class'] as string | undefined) ?? profileName ?? 'STANDARD';
   if (!storageClasses.includes(name))
     throw new S3Error('InvalidStorageClass', undefined, { StorageClassRequested: name });
   return name;

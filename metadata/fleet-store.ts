@@ -15,6 +15,8 @@ export interface FleetStore {
    * stripes and bytes stand at each margin for any providers that are lost.
    */
   listPlacements(): Promise<Placement[]>;
+  /** The profiles of which there are live stripes, system objects' included. Costs little, however many stripes there are. */
+  listUsedProfiles(): Promise<string[]>;
   /** Live stripes of one placement, in order of id, after `after`. */
   listPlacedStripes(placementId: number, after: StripeId | undefined, limit: number): Promise<Stripe[]>;
   /** All live stripes in order of id, after `after`: system objects' too. */

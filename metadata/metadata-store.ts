@@ -49,6 +49,8 @@ export interface MetadataStore extends FleetStore {
   /** Uploads in progress do not keep a bucket; they are aborted with it. @throws Failure `bucket-not-empty` (any version or delete marker) */
   deleteBucket(name: string): Promise<void>;
   setVersioning(name: string, state: Exclude<VersioningState, 'unversioned'>): Promise<void>;
+  /** Sets the profile of what is written without a storage class from then on; undefined: none of the bucket's own. */
+  setBucketProfile(name: string, profileName: string | undefined): Promise<void>;
 
   /**
    * Makes an object version the current one of its key, and registers the stripes that were written for it.

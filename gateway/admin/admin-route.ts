@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Buckets } from '../../engine/engine.ts';
 import type { FleetKeeper } from '../../engine/fleet/fleet-keeper.ts';
 import type { Upkeep } from '../../engine/upkeep/upkeep.ts';
 
@@ -6,6 +7,7 @@ import type { Upkeep } from '../../engine/upkeep/upkeep.ts';
 export interface AdminParts {
   readonly keeper: FleetKeeper;
   readonly upkeep: Upkeep;
+  readonly buckets: Pick<Buckets, 'get' | 'setProfile'>;
 }
 
 /** A request, checked by the schemas of its route. */

@@ -16,7 +16,7 @@ export const copyObject = objectOperation({
   headers: ['x-amz-copy-source'],
   takesEncryption: true,
   async handle(call) {
-    const attributes = parseObjectAttributes(call.headers, call.storageClasses);
+    const attributes = parseObjectAttributes(call);
     const replacesMetadata = parseDirective(call.headers, 'x-amz-metadata-directive');
     const replacesTags = parseDirective(call.headers, 'x-amz-tagging-directive');
     const checksumAlgorithm = parseChecksumAlgorithm(call.headers['x-amz-checksum-algorithm'] as string | undefined);

@@ -14,7 +14,7 @@ export const createMultipartUpload = objectOperation({
   query: { uploads: true },
   takesEncryption: true,
   async handle(call) {
-    const attributes = parseObjectAttributes(call.headers, call.storageClasses);
+    const attributes = parseObjectAttributes(call);
     const { bucket, key } = call;
     const upload = await call.engine.uploads.create({
       bucket: bucket.name,

@@ -9,7 +9,7 @@ export const putObject = objectOperation({
   method: 'PUT',
   takesEncryption: true,
   async handle(call) {
-    const attributes = parseObjectAttributes(call.headers, call.storageClasses);
+    const attributes = parseObjectAttributes(call);
     const condition = parseWriteCondition(call.headers);
     const version = await call.engine.objects.put(
       {

@@ -7,7 +7,8 @@ import { compareKeys, keyPastPrefix, nextKey } from './key-order.ts';
 import type { SettingTable } from './setting-table.ts';
 import type { Tally } from './tally.ts';
 
-export const bucketColumns = 'id, name, owner_id AS ownerId, region, created_ms AS createdAtMs, versioning';
+export const bucketColumns =
+  'id, name, owner_id AS ownerId, region, created_ms AS createdAtMs, versioning, profile_name AS profileName';
 const maxCached = 10_000;
 /**
  * The setting that holds the id of the newest bucket, also when that is gone: ids are never reused. A setting, since those are
@@ -17,18 +18,26 @@ export const lastBucketSetting = 'last-bucket-id';
 
 type BucketRange = [ownerId: string, from: string, until: string];
 
+/** A row of `bucketColumns`. */
+export type BucketRow = Omit<Bucket, 'profileName'> & { readonly profileName: string | null };
+
+export function toBucket({ profileName, ...bucket }: BucketRow): Bucket {
+  return profileName === null ? bucket : { ...bucket, profileName };
+}
+
 /** Buckets, of which those in use are kept in memory. */
 export class BucketTable {
   readonly #tally: Tally;
   readonly #settings: SettingTable;
   readonly #changes: ChangeLog;
   readonly #cache = new Map<string, Bucket>();
-  readonly #find: Statement<[string], Bucket>;
-  readonly #findId: Statement<[number], Bucket>;
-  readonly #list: Statement<[...BucketRange, limit: number], Bucket>;
-  readonly #listRegion: Statement<[...BucketRange, region: string, limit: number], Bucket>;
+  readonly #find: Statement<[string], BucketRow>;
+  readonly #findId: Statement<[number], BucketRow>;
+  readonly #list: Statement<[...BucketRange, limit: number], BucketRow>;
+  readonly #listRegion: Statement<[...BucketRange, region: string, limit: number], BucketRow>;
   readonly #insert: Statement<[number, string, string, string, number]>;
   readonly #update: Statement<[VersioningState, number]>;
+  readonly #updateProfile: Statement<[string | null, number]>;
   readonly #delete: Statement<[number]>;
   readonly #anyVersion: Statement<[number]>;
 
@@ -45,6 +54,7 @@ export class BucketTable {
     this.#insert = db.prepare(`
       INSERT INTO buckets (id, name, owner_id, region, created_ms, versioning) VALUES (?, ?, ?, ?, ?, 'unversioned')`);
     this.#update = db.prepare('UPDATE buckets SET versioning = ? WHERE id = +?');
+    this.#updateProfile = db.prepare('UPDATE buckets SET profile_name = ? WHERE id = +?');
     this.#delete = db.prepare('DELETE FROM buckets WHERE id = +?');
     this.#anyVersion = db.prepare('SELECT 1 FROM versions WHERE bucket_id = +? LIMIT 1');
   }
@@ -52,7 +62,8 @@ export class BucketTable {
   find(name: string): Bucket | undefined {
     const cached = this.#cache.get(name);
     if (cached) return cached;
-    const bucket = this.#find.get(name);
+    const row = this.#find.get(name);
+    const bucket = row && toBucket(row);
     if (bucket) {
       if (this.#cache.size >= maxCached) this.#cache.clear();
       this.#cache.set(name, bucket);
@@ -61,7 +72,8 @@ export class BucketTable {
   }
 
   findId(id: number): Bucket | undefined {
-    return this.#findId.get(id);
+    const row = this.#findId.get(id);
+    return row && toBucket(row);
   }
 
   /** @throws Failure `bucket-missing` */
@@ -78,7 +90,7 @@ export class BucketTable {
     const atMost = limit + 1;
     const buckets =
       region === undefined ? this.#list.all(...range, atMost) : this.#listRegion.all(...range, region, atMost);
-    return { buckets: buckets.slice(0, limit), isTruncated: buckets.length > limit };
+    return { buckets: buckets.slice(0, limit).map(toBucket), isTruncated: buckets.length > limit };
   }
 
   create({ name, ownerId, region, createdAtMs }: NewBucket): Bucket {
@@ -95,6 +107,13 @@ export class BucketTable {
   setVersioning(name: string, state: VersioningState): void {
     const bucket = this.require(name);
     this.#update.run(state, bucket.id);
+    this.#changes.add('bucket', bucket.id);
+    this.#cache.delete(name);
+  }
+
+  setProfile(name: string, profileName: string | undefined): void {
+    const bucket = this.require(name);
+    this.#updateProfile.run(profileName ?? null, bucket.id);
     this.#changes.add('bucket', bucket.id);
     this.#cache.delete(name);
   }

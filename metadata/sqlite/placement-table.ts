@@ -42,6 +42,7 @@ export class PlacementTable {
   readonly #list: Statement<[number, number], PlacementRow>;
   readonly #get: Statement<[number], PlacementRow>;
   readonly #holding: Statement<[Buffer], PlacementRow>;
+  readonly #profiles: Statement<[], { readonly profile: number }>;
   /** In order of last making or finding. */
   readonly #ids = new Map<string, number>();
   readonly #pending = new Map<number, Delta>();
@@ -66,6 +67,14 @@ export class PlacementTable {
       DELETE FROM placements WHERE id = +? AND stripes = 0 RETURNING profile, k, m, shard_count, holders`);
     this.#list = db.prepare(`${select} WHERE id > +? ORDER BY id LIMIT +?`);
     this.#get = db.prepare(`${select} WHERE id = +?`);
+    // One seek a profile: DISTINCT would read the whole index.
+    this.#profiles = db.prepare(`
+      WITH RECURSIVE used (profile) AS (
+        SELECT min(profile) FROM placements
+        UNION ALL
+        SELECT (SELECT min(profile) FROM placements WHERE profile > used.profile) FROM used WHERE used.profile IS NOT NULL
+      )
+      SELECT profile FROM used WHERE profile IS NOT NULL`);
     this.#holding = db.prepare(`${select} WHERE instr(holders, ?) > 0`);
   }
 
@@ -104,6 +113,10 @@ export class PlacementTable {
         ({ id, stripes, holders }) =>
           stripes + (this.#pending.get(id)?.stripes ?? 0) > 0 && decodeHolders(holders).includes(provider),
       );
+  }
+
+  listProfiles(): string[] {
+    return this.#profiles.all().map(({ profile }) => this.#names.nameOf(profile));
   }
 
   /**

@@ -37,7 +37,7 @@ export class RecordImporter {
     this.#put = {
       setting: put('settings', 'name, value'),
       provider: put('providers', 'id, record'),
-      bucket: put('buckets', 'id, name, owner_id, region, created_ms, versioning'),
+      bucket: put('buckets', 'id, name, owner_id, region, created_ms, versioning, profile_name'),
       stripe: put('stripes', stripeColumns),
       version: put('versions', `bucket_id, key, ${versionColumns}`),
       upload: put('uploads', uploadColumns),
@@ -164,8 +164,9 @@ function toShard([index, providerId, cid]: ShardValue): PlacedShard {
   return { index, providerId: providerId as ProviderId, cid: cid as ShardCid };
 }
 
-function bucketRow(id: number, { name, ownerId, region, createdAtMs, versioning }: BucketValue): Value[] {
-  return [id, name, ownerId, region, createdAtMs, versioning];
+function bucketRow(id: number, value: BucketValue): Value[] {
+  const { name, ownerId, region, createdAtMs, versioning, profileName } = value;
+  return [id, name, ownerId, region, createdAtMs, versioning, profileName ?? null];
 }
 
 function toJson(value: unknown): string | null {

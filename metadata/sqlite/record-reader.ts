@@ -1,8 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Database, Statement } from 'better-sqlite3';
-import type { Bucket } from '../../core/model.ts';
 import { type ChangeSet, localSettingPrefix, type MetadataRecord, type RecordPage } from '../metadata-store.ts';
-import { bucketColumns } from './bucket-table.ts';
+import { type BucketRow, bucketColumns, toBucket } from './bucket-table.ts';
 import type { Change, ChangeLog, RecordKind } from './change-log.ts';
 import type { NameTable } from './name-table.ts';
 import { type PartRow, partColumns } from './part-row.ts';
@@ -153,7 +152,7 @@ function makeSources(db: Database, names: NameTable): Record<RecordKind, Source<
       keyOf: (key = '') => [key],
       toRecord: (row: ProviderRow) => toProviderRecord(row),
     },
-    bucket: { ...byNumber(bucketColumns, 'buckets'), toRecord: (row: Bucket) => toBucketRecord(row) },
+    bucket: { ...byNumber(bucketColumns, 'buckets'), toRecord: (row: BucketRow) => toBucketRecord(toBucket(row)) },
     stripe: {
       find: db.prepare(`${stripe} WHERE id = +?`),
       after: db.prepare(`${stripe} WHERE id > +? AND profile <> ${systemProfileNumber} ORDER BY id LIMIT +?`),

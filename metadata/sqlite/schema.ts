@@ -205,6 +205,7 @@ export const migrations: readonly Migration[] = [
         WHERE degraded_ms IS NOT NULL AND freed_ms IS NULL`);
     fillPlacements(db, Date.now());
   },
+  'ALTER TABLE buckets ADD COLUMN profile_name TEXT',
 ];
 
 /**

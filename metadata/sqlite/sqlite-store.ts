@@ -176,6 +176,10 @@ class SqliteStore implements MetadataStore {
     return this.#queue.run(() => this.#buckets.setVersioning(name, state));
   }
 
+  setBucketProfile(name: string, profileName: string | undefined): Promise<void> {
+    return this.#queue.run(() => this.#buckets.setProfile(name, profileName));
+  }
+
   putVersion(request: PutVersion): Promise<ObjectVersion> {
     return this.#queue.run(() => this.#versions.put(request));
   }
@@ -291,6 +295,11 @@ class SqliteStore implements MetadataStore {
 
   listPlacements(): Promise<Placement[]> {
     return this.#placements.list(() => this.#queue.flushing);
+  }
+
+  async listUsedProfiles(): Promise<string[]> {
+    await this.#queue.flushing;
+    return this.#placements.listProfiles();
   }
 
   async listPlacedStripes(placementId: number, after: StripeId | undefined, limit: number): Promise<Stripe[]> {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ConfigError, parseConfig } from '../../core/config.ts';
+import { ConfigError, listProfiles, parseConfig } from '../../core/config.ts';
 
 function faultsOf(environment: Record<string, string>, file?: unknown): readonly string[] {
   try {
@@ -55,6 +55,48 @@ test('every fault is named at once', () => {
       `${expected} is not among ${faults.join(' | ')}`,
     );
   }
+});
+
+test('profiles are listed STANDARD first, which is there without being named', () => {
+  const list = (profiles: object) => listProfiles(parseConfig({}, JSON.stringify({ profiles })));
+  const archive = { name: 'GLACIER_IR', k: 8, m: 4 };
+  assert.deepEqual(list({}), [{ name: 'STANDARD', k: 4, m: 2 }]);
+  assert.deepEqual(list({ GLACIER_IR: { k: 8, m: 4 } }), [{ name: 'STANDARD', k: 4, m: 2 }, archive]);
+  assert.deepEqual(list({ GLACIER_IR: { k: 8, m: 4 }, STANDARD: { k: 2, m: 1 } }), [
+    { name: 'STANDARD', k: 2, m: 1 },
+    archive,
+  ]);
+});
+
+test('every fault of every profile is named at once', () => {
+  const good = { k: 2, m: 1 };
+  const profiles = {
+    STANDARD: { k: 0, m: 2 },
+    STANDARD_IA: { k: 4, m: 17 },
+    ONEZONE_IA: { k: 4 },
+    GLACIER_IR: { ...good, n: 3 },
+    INTELLIGENT_TIERING: good,
+    cheap: good,
+    SYSTEM: good,
+    GLACIER: good,
+    EXPRESS_ONEZONE: good,
+  };
+  const faults = faultsOf({}, { profiles, colour: 'red' });
+  for (const expected of [
+    /^profiles\.STANDARD\.k: /,
+    /^profiles\.STANDARD_IA\.m: /,
+    /^profiles\.ONEZONE_IA\.m: /,
+    /^profiles\.GLACIER_IR: .*"n"/,
+    /^profiles: the name "INTELLIGENT_TIERING" has 19 characters: shards have room for 16$/,
+    /^profiles: the name "cheap" must be capital letters/,
+    /^profiles: the name "SYSTEM" is that of the metadata/,
+    /^profiles: the name "GLACIER" is that of an archive/,
+    /"colour"/,
+  ]) {
+    assert.equal(faults.filter((fault) => expected.test(fault)).length, 1, `${expected}: ${faults.join(' | ')}`);
+  }
+  assert.equal(faults.length, 9);
+  assert.equal(faultsOf({}, { profiles: [1] }).length > 0, true);
 });
 
 test('two accounts cannot share an access key', () => {

@@ -41,7 +41,10 @@ export async function startFaultyGateway(
   const gateway = await startGateway({
     ...options,
     // What is read is to come from the providers, each time.
-    config: { limits: { pieceCacheBytes: 0, suspectMs: 0, hedgeMs: 50, providerTimeoutMs: 1000, ...limits } },
+    config: {
+      ...options.config,
+      limits: { pieceCacheBytes: 0, suspectMs: 0, hedgeMs: 50, providerTimeoutMs: 1000, ...limits },
+    },
     wrapProvider: (provider) => {
       const faulty = createFaultyProvider(provider);
       plans.set(provider.id, faulty.faults);

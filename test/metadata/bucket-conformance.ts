@@ -67,6 +67,26 @@ export function testBuckets(make: MakeStore): void {
     );
 
     it(
+      'remembers the profile of a bucket until it is taken away, and a new bucket has none',
+      withStore(make, async (store) => {
+        await createBucket(store);
+        const bucket = (await store.findBucket(bucketName))!;
+        await store.setBucketProfile(bucketName, 'STANDARD_IA');
+        const changed = { ...bucket, profileName: 'STANDARD_IA' };
+        assert.deepEqual(await store.findBucket(bucketName), changed);
+        assert.deepEqual((await store.listBuckets({ ownerId, limit: 1 })).buckets, [changed]);
+        await store.setVersioning(bucketName, 'enabled');
+        assert.equal((await store.findBucket(bucketName))?.profileName, 'STANDARD_IA');
+        await store.setBucketProfile(bucketName, undefined);
+        assert.deepEqual(await store.findBucket(bucketName), { ...bucket, versioning: 'enabled' });
+        await store.setBucketProfile(bucketName, 'STANDARD_IA');
+        await store.deleteBucket(bucketName);
+        await createBucket(store);
+        assert.equal((await store.findBucket(bucketName))?.profileName, undefined);
+      }),
+    );
+
+    it(
       'lists the buckets of one owner by name, in pages, by prefix and by region',
       withStore(make, async (store) => {
         for (const [name, owner, region] of [
@@ -131,6 +151,7 @@ export function testBuckets(make: MakeStore): void {
         const calls = [
           () => store.deleteBucket('nowhere'),
           () => store.setVersioning('nowhere', 'enabled'),
+          () => store.setBucketProfile('nowhere', 'STANDARD'),
           () => store.putVersion({ ...putRequest('key'), ...at }),
           () => store.findVersion('nowhere', 'key'),
           () => store.deleteVersion({ ...at, ownerId, nowMs: 1 }),

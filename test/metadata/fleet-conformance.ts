@@ -182,6 +182,22 @@ function testPlacements(make: MakeStore): void {
   );
 
   it(
+    'names each profile of which there are live stripes once',
+    withStore(make, async (store) => {
+      await createBucket(store);
+      assert.deepEqual(await store.listUsedProfiles(), []);
+      const ofProfile = (profileName: string) => ({ ...newStripe(), profileName });
+      const [first, other, ...more] = ['STANDARD', 'GLACIER_IR', 'STANDARD_IA', 'STANDARD'].map(ofProfile);
+      // Of other shards than the others, so that profiles have several placements.
+      const double = { ...ofProfile('GLACIER_IR'), shards: first!.shards.map((shard) => at(shard, 'p0')) };
+      await putStripes(store, [first!, other!, double, ...more]);
+      assert.deepEqual((await store.listUsedProfiles()).sort(), ['GLACIER_IR', 'STANDARD', 'STANDARD_IA']);
+      for (const { id } of [other!, double]) await store.deleteVersion(remove(id));
+      assert.deepEqual((await store.listUsedProfiles()).sort(), ['STANDARD', 'STANDARD_IA']);
+    }),
+  );
+
+  it(
     'counts nothing of what was refused or taken back in the same batch, and keeps no placement without stripes',
     withStore(make, async (store) => {
       await createBucket(store);

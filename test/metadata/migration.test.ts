@@ -105,6 +105,18 @@ describe('a metadata file of the first schema', () => {
     }
   });
 
+  it('has buckets without a profile, which take one', async () => {
+    writeFirstSchema([], []);
+    const store = await open();
+    const bucket = await store.findBucket(bucketName);
+    assert.deepEqual([bucket?.name, bucket?.profileName], [bucketName, undefined]);
+    await store.setBucketProfile(bucketName, 'STANDARD_IA');
+    await store.close();
+    const again = await open();
+    assert.equal((await again.findBucket(bucketName))?.profileName, 'STANDARD_IA');
+    await again.close();
+  });
+
   it('is kept from the eyes of others from then on', async () => {
     writeFirstSchema([], []);
     await chmod(path, 0o644);

@@ -31,6 +31,13 @@ export const anyStep = fc.oneof(
   { weight: 3, arbitrary: fc.record({ verb: fc.constant('delete' as const), pick: anyPick }) },
   { weight: 3, arbitrary: fc.record({ verb: fc.constant('delete-version' as const), pick: anyPick }) },
   { weight: 3, arbitrary: fc.record({ verb: fc.constant('versioning' as const), enable: fc.boolean() }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      verb: fc.constant('profile' as const),
+      profileName: fc.constantFrom('STANDARD', 'STANDARD_IA', undefined),
+    }),
+  },
   { weight: 2, arbitrary: fc.record({ verb: fc.constant('upload' as const), key: anyKey }) },
   {
     weight: 4,

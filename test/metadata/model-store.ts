@@ -29,6 +29,7 @@ export interface ModelQuery {
 /** One bucket as a plain list: what a metadata store must come to, computed without any index. */
 export class ModelStore {
   versioning: VersioningState = 'unversioned';
+  profileName: string | undefined;
   /** Of all keys, each newest first. */
   versions: ModelVersion[] = [];
   uploads: ModelUpload[] = [];

@@ -49,6 +49,7 @@ export class ModelWalk {
     else if (step.verb === 'delete') await this.#delete(step);
     else if (step.verb === 'delete-version') await this.#deleteVersion(step);
     else if (step.verb === 'versioning') await this.#setVersioning(step);
+    else if (step.verb === 'profile') await this.#setProfile(step);
     else if (step.verb === 'upload') await this.#createUpload(step);
     else if (step.verb === 'part') await this.#putPart(step);
     else if (step.verb === 'complete') await this.#complete(step);
@@ -70,6 +71,8 @@ export class ModelWalk {
 
   async checkWhole(): Promise<void> {
     const model = this.#model;
+    const bucket = await this.#store.findBucket(bucketName);
+    assert.deepEqual([bucket?.versioning, bucket?.profileName], [model.versioning, model.profileName]);
     const liveBytes = model.liveBytes();
     const live = liveBytes.size;
     const degraded = [...liveBytes.keys()].filter((id) => this.#stripes.get(id)!.shards.length < 6);
@@ -154,6 +157,11 @@ export class ModelWalk {
   async #setVersioning({ enable }: StepOf<'versioning'>): Promise<void> {
     this.#model.versioning = enable ? 'enabled' : 'suspended';
     await this.#store.setVersioning(bucketName, this.#model.versioning);
+  }
+
+  async #setProfile({ profileName }: StepOf<'profile'>): Promise<void> {
+    this.#model.profileName = profileName;
+    await this.#store.setBucketProfile(bucketName, profileName);
   }
 
   async #createUpload({ key }: StepOf<'upload'>): Promise<void> {

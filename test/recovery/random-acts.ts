@@ -63,6 +63,9 @@ export const acts = {
   async setVersioning(stage: Stage): Promise<void> {
     await stage.live.engine.buckets.setVersioning(bucketOf(stage), stage.seed[1] % 2 === 0 ? 'enabled' : 'suspended');
   },
+  async setProfile(stage: Stage): Promise<void> {
+    await stage.live.engine.buckets.setProfile(bucketOf(stage), stage.seed[1] % 2 === 0 ? 'STANDARD' : undefined);
+  },
   put: putOnce,
   async putTogether(stage: Stage): Promise<void> {
     const [bucket, , , last] = stage.seed;
@@ -141,7 +144,7 @@ export const acts = {
 export function doubtOf({ name, seed }: Act): Doubt[] {
   const bucket = `bucket-${seed[0] % 2}`;
   const one = { bucket, key: `key-${seed[1] % 4}` };
-  if (name === 'createBucket' || name === 'deleteBucket' || name === 'setVersioning') return [{ bucket }];
+  if (['createBucket', 'deleteBucket', 'setVersioning', 'setProfile'].includes(name)) return [{ bucket }];
   if (name === 'upkeep' || name === 'journal') return [];
   if (name === 'put' || name === 'copy' || name === 'remove' || name === 'setTags') return [one];
   return Array.from({ length: 4 }, (_, key) => ({ bucket, key: `key-${key}` }));

@@ -35,6 +35,7 @@ describe('recovery', () => {
     const { engine } = live;
     await createBucket(live, 'first');
     await engine.buckets.setVersioning('first', 'enabled');
+    await engine.buckets.setProfile('first', 'STANDARD');
     await put(live, 'first', 'a', 'version one');
     await put(live, 'first', 'a', 'version two');
     await put(live, 'first', 'empty', '');
@@ -59,6 +60,7 @@ describe('recovery', () => {
     await world.lose(live);
     const { metadata, report } = await world.recover();
     assert.deepEqual(report.problems, []);
+    assert.equal((await metadata.findBucket('first'))?.profileName, 'STANDARD');
     assert.deepEqual(await readEverything(await world.start(metadata)), before);
   });
 
