@@ -29,7 +29,7 @@ export interface Provider {
   createShard(signal?: AbortSignal): Promise<ShardWriter>;
   /**
    * Reads exactly `length` bytes from `offset`; a shard too short for that is a `provider-error`.
-   * The buffer belongs to the caller.
+   * The buffer belongs to the caller, with all of the memory beneath it: never a piece of a pool.
    */
   readShard(cid: ShardCid, offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array>;
   /** @throws Failure `shard-missing` */

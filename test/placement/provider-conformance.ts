@@ -162,6 +162,19 @@ export function testProvider(
       assert.deepEqual(Buffer.from(await provider.readShard(cid, 0, 100)), bytes);
     });
 
+    it('gives memory with what is read that is nobody else’s, however short it is', async () => {
+      const bytes = randomBytes(300);
+      await storeShard(provider, bytes);
+      const read = await Promise.all([0, 100, 200].map((offset) => provider.readShard(nameOf(bytes), offset, 100)));
+      const [first, ...others] = read as [Uint8Array, ...Uint8Array[]];
+      // Whoever owns a buffer may give its memory back, which must not take anything from others.
+      (first.buffer as ArrayBuffer).transfer(0);
+      assert.deepEqual(
+        others.map((other) => Buffer.from(other)),
+        [bytes.subarray(100, 200), bytes.subarray(200)].map((other) => Buffer.from(other)),
+      );
+    });
+
     it('fails to read past the end', async () => {
       const cid = await storeShard(provider, randomBytes(100));
       for (const [offset, length] of [

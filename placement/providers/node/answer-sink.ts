@@ -12,7 +12,7 @@ export class ExactSink implements AnswerSink<Uint8Array> {
   #filled = 0;
 
   constructor(length: number) {
-    this.#bytes = Buffer.allocUnsafe(length);
+    this.#bytes = Buffer.allocUnsafeSlow(length);
   }
 
   push(chunk: Uint8Array): void {

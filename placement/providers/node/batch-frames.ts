@@ -130,7 +130,7 @@ export class ResultReader {
         this.#headerBytes += taken.length;
         at += taken.length;
         if (this.#headerBytes < resultHeaderBytes) return;
-        this.#bytes = Buffer.allocUnsafe(this.#beginResult());
+        this.#bytes = Buffer.allocUnsafeSlow(this.#beginResult());
       }
       const taken = chunk.subarray(at, at + this.#bytes.length - this.#filled);
       this.#bytes.set(taken, this.#filled);
