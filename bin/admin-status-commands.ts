@@ -1,7 +1,7 @@
+import type { DurabilityReport } from '../engine/upkeep/durability-report.ts';
+import type { Margin } from '../engine/upkeep/redundancy.ts';
 import type { AdminCommand } from './admin-commands.ts';
 import { renderBytes, renderColumns } from './render-columns.ts';
-
-type Margin = number | 'unavailable' | 'lost';
 
 interface ShownOwner {
   readonly kind: 'version' | 'part' | 'system';
@@ -33,30 +33,6 @@ interface ShownStatus {
   };
   readonly rateFactor: number;
   readonly oldestUnscrubbedAt?: string;
-}
-
-interface ShownLoss {
-  readonly perStripe: number;
-  readonly worstStripe: number;
-  readonly anyStripe: number;
-}
-
-interface ShownDurability {
-  readonly annualFailureRate: number;
-  readonly operatorFailureRate: number;
-  readonly repairHours: number;
-  readonly repairTimeFrom: 'given' | 'measured' | 'configured';
-  readonly repairBytesPerS: number;
-  readonly fullestProviderBytes: number;
-  readonly profiles: readonly {
-    readonly name: string;
-    readonly k: number;
-    readonly m: number;
-    readonly annualLoss: number;
-  }[];
-  readonly stripes: number;
-  readonly alone: ShownLoss;
-  readonly withOperators: ShownLoss;
 }
 
 const status: AdminCommand = {
@@ -91,7 +67,7 @@ const durability: AdminCommand = {
     method: 'GET',
     target: `/admin/v1/durability${queryOf(options, durabilityNames)}`,
   }),
-  render: (answer) => renderDurability(answer as ShownDurability),
+  render: (answer) => renderDurability(answer as DurabilityReport),
 };
 
 /** What redundancy there is, and how likely loss is. */
@@ -176,7 +152,7 @@ function describeAge(atMs: number, since: string): string {
   return seconds < 172_800 ? `${Math.round(seconds / 3_600)} h` : `${Math.round(seconds / 86_400)} days`;
 }
 
-function renderDurability(shown: ShownDurability): string {
+function renderDurability(shown: DurabilityReport): string {
   const { repairTimeFrom, repairBytesPerS, repairHours } = shown;
   const rate = `${renderBytes(repairBytesPerS)}/s`;
   const from = {

@@ -1,9 +1,8 @@
-import { once } from 'node:events';
 import type { Server } from 'node:http';
-import { type AddressInfo, isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '../core/clock.ts';
 import { type Config, ConfigError, type ListenAddress, listProfiles } from '../core/config.ts';
+import { drainServer } from '../core/drain-server.ts';
 import { isFailure } from '../core/failure.ts';
 import type { Log } from '../core/log.ts';
 import { Metrics } from '../core/metrics.ts';
@@ -30,6 +29,7 @@ import { makeFolder } from '../placement/providers/durable-files.ts';
 import type { Provider } from '../placement/providers/provider.ts';
 import { reportHealth } from '../placement/report-health.ts';
 import { reportSpace } from '../placement/report-space.ts';
+import { listen } from './listen.ts';
 import { configuredProviders, createFleet } from './open-fleet.ts';
 import { rootKeySetting } from './root-account.ts';
 
@@ -115,10 +115,13 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
     storageClasses: profiles.map(({ name }) => name),
     bodyIdleMs: config.limits.bodyIdleMs,
   });
-  const s3 = opened.adopt(await listen(createHttpServer({ handler, metrics, log }), config.listen), stopListening);
+  const s3 = opened.adopt(
+    await startListening(createHttpServer({ handler, metrics, log }), config.listen),
+    stopListening,
+  );
   const state = { isStopping: false };
   const admin = opened.adopt(
-    await listen(
+    await startListening(
       createAdminServer({
         metrics,
         isReady: () => !state.isStopping && hasWriteQuorum(fleet, config.profiles.STANDARD),
@@ -146,7 +149,7 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
     upkeep,
     async stop(drainMs) {
       state.isStopping = true;
-      await drain(s3.server, drainMs);
+      await drainServer(s3.server, drainMs);
       await owned.disposeAsync();
     },
   };
@@ -223,29 +226,15 @@ function hasWriteQuorum(fleet: Fleet, { k, m }: Pick<Profile, 'k' | 'm'>): boole
 
 interface Listener {
   readonly server: Server;
-  /** With the port that was given where the configuration says 0, and an address to connect to where it says all. */
   readonly endpoint: string;
 }
 
-async function listen(server: Server, { host, port }: ListenAddress): Promise<Listener> {
-  server.listen(port, host);
-  await once(server, 'listening');
-  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  const name = isIPv6(reachable) ? `[${reachable}]` : reachable;
-  return { server, endpoint: `http://${name}:${(server.address() as AddressInfo).port}` };
-}
-
-/** Lets requests under way finish, up to a limit; idle connections are closed at once. */
-async function drain(server: Server, drainMs: number): Promise<void> {
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  server.closeIdleConnections();
-  const limit = setTimeout(() => server.closeAllConnections(), drainMs);
-  await closed;
-  clearTimeout(limit);
+async function startListening(server: Server, address: ListenAddress): Promise<Listener> {
+  return { server, endpoint: `http://${await listen(server, address)}` };
 }
 
 async function stopListening({ server }: Listener): Promise<void> {
-  if (server.listening) await drain(server, 0);
+  if (server.listening) await drainServer(server, 0);
 }
 
 async function closeStore(store: MetadataStore): Promise<void> {

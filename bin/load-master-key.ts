@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { access, chmod, readFile } from 'node:fs/promises';
+import { access, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { type Config, ConfigError, masterKeyPattern } from '../core/config.ts';
 import { MasterKey, masterKeyBytes } from '../crypto/master-key.ts';
 import { makeFolder } from '../placement/providers/durable-files.ts';
+import { readKeptFile } from './read-kept-file.ts';
 import { writeFileSafely } from './write-file-safely.ts';
 
 export interface LoadedMasterKey {
@@ -33,12 +34,8 @@ export async function loadMasterKey(config: Config): Promise<LoadedMasterKey> {
     return { masterKey: await readMasterKey(path), source: 'file', path };
   }
   const path = resolve(masterKeyPath(config.dataDir));
-  const kept = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
-    throw error;
-  });
+  const kept = await readKeptFile(path);
   if (kept !== undefined) {
-    await chmod(path, 0o600);
     return { masterKey: parseKeyFile(kept, path), source: 'kept', path };
   }
   // A new key would open nothing of what is there.

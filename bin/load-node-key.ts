@@ -1,7 +1,7 @@
-import { chmod, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { ConfigError } from '../core/config.ts';
 import { generateNodeKey, type NodeKey, parseNodeKey } from '../placement/providers/node/node-key.ts';
+import { readKeptFile } from './read-kept-file.ts';
 import { writeFileSafely } from './write-file-safely.ts';
 
 export interface LoadedNodeKeys {
@@ -26,12 +26,8 @@ export async function loadNodeKeys(options: {
   const { configured, dataDir } = options;
   if (configured) return { keys: parseKeys(configured, 'HOLDFAST_NODE_KEY'), source: 'configured', path: undefined };
   const path = resolve(join(dataDir, 'node-key'));
-  const kept = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
-    throw error;
-  });
+  const kept = await readKeptFile(path);
   if (kept !== undefined) {
-    await chmod(path, 0o600);
     return { keys: parseKeys(kept, path), source: 'kept', path };
   }
   const { key, text } = generateNodeKey();

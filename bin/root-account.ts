@@ -1,9 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { chmod, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Config, ConfigError } from '../core/config.ts';
 import type { AccountWithKeys } from '../gateway/accounts.ts';
 import { makeFolder } from '../placement/providers/durable-files.ts';
+import { readKeptFile } from './read-kept-file.ts';
 import { writeFileSafely } from './write-file-safely.ts';
 
 /** The account that needs no configuration file, and where its key came from. */
@@ -26,12 +26,8 @@ export function rootKeyPath(dataDir: string): string {
 export async function loadRootAccount(config: Config): Promise<RootAccount> {
   const keyPath = rootKeyPath(config.dataDir);
   if (config.root) return { account: describeRoot(config.root), source: 'configured', keyPath };
-  const kept = await readFile(keyPath, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
-    throw error;
-  });
+  const kept = await readKeptFile(keyPath);
   if (kept !== undefined) {
-    await chmod(keyPath, 0o600);
     return { account: describeRoot(parseKey(kept, keyPath)), source: 'kept', keyPath };
   }
   const key = {

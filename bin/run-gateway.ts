@@ -1,10 +1,10 @@
-import type { Config } from '../core/config.ts';
 import { createLog } from '../core/log.ts';
 import { renderBanner } from './banner.ts';
-import { composeGateway, type Gateway } from './compose-gateway.ts';
+import { composeGateway } from './compose-gateway.ts';
 import { loadConfig } from './load-config.ts';
 import { loadMasterKey } from './load-master-key.ts';
 import { loadRootAccount } from './root-account.ts';
+import { stopOnSignal } from './stop-on-signal.ts';
 
 /** Starts a gateway, and stops it in order on SIGTERM or SIGINT. */
 export async function runGateway(options: {
@@ -22,25 +22,8 @@ export async function runGateway(options: {
     isRootKeyKept: root.source !== 'configured',
     masterKey: key.masterKey,
   });
-  stopOnSignal(gateway, config);
+  stopOnSignal(() => gateway.stop(config.limits.drainMs));
   process.stdout.write(
     renderBanner({ config, root, key, endpoint: gateway.endpoint, adminEndpoint: gateway.adminEndpoint }),
   );
-}
-
-function stopOnSignal(gateway: Gateway, config: Config): void {
-  let stopping = false;
-  const stop = (): void => {
-    if (stopping) process.exit(1); // A second signal means now.
-    stopping = true;
-    gateway.stop(config.limits.drainMs).then(
-      () => process.exit(0),
-      (error: unknown) => {
-        process.stderr.write(`holdfast: while stopping: ${String(error)}\n`);
-        process.exit(1);
-      },
-    );
-  };
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
 }

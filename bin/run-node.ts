@@ -1,13 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
-import { type AddressInfo, isIPv6 } from 'node:net';
+import { createServer } from 'node:http';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { systemClock } from '../core/clock.ts';
 import { ConfigError, type ListenAddress, parseListenAddress } from '../core/config.ts';
-import { createLog, type Log, type LogLevel, logLevels } from '../core/log.ts';
+import { createLog, type LogLevel, logLevels } from '../core/log.ts';
 import type { ProviderId } from '../core/model.ts';
 import { NodeMetrics } from '../core/node-metrics.ts';
 import { defaultReserveBytes } from '../core/provider-settings.ts';
@@ -15,7 +13,9 @@ import { createNodeServer, createObserver } from '../node/node-server.ts';
 import { readMarkerId } from '../placement/providers/directory-marker.ts';
 import { openDirectoryProvider } from '../placement/providers/directory-provider.ts';
 import { hasErrorCode } from '../placement/providers/durable-files.ts';
+import { listen } from './listen.ts';
 import { type LoadedNodeKeys, loadNodeKeys } from './load-node-key.ts';
+import { stopOnSignal } from './stop-on-signal.ts';
 
 /** How long a stop waits for requests under way. */
 const drainMs = 10_000;
@@ -64,7 +64,7 @@ export async function runNode(args: string[], environment: NodeJS.ProcessEnv): P
     opened.defer(() => void server.close());
   }
   const owned = opened.move();
-  stopOnSignal(log, async () => {
+  stopOnSignal(async () => {
     state.isStopping = true;
     await node.stop(drainMs);
     await owned.disposeAsync();
@@ -134,31 +134,6 @@ async function loadTls(paths: NodeArguments['tls']): Promise<{ cert: string; key
       throw new ConfigError([`${option}: ${error.message}`]);
     });
   return { cert: await read('--tls-cert', paths.certPath), key: await read('--tls-key', paths.keyPath) };
-}
-
-/** @returns host and port, with the port that was given for 0 and an address to connect to for all */
-async function listen(server: Server, { host, port }: ListenAddress): Promise<string> {
-  server.listen(port, host);
-  await once(server, 'listening');
-  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  return `${isIPv6(reachable) ? `[${reachable}]` : reachable}:${(server.address() as AddressInfo).port}`;
-}
-
-function stopOnSignal(log: Log, stop: () => Promise<void>): void {
-  let isStopping = false;
-  const onSignal = (): void => {
-    if (isStopping) process.exit(1); // A second signal means now.
-    isStopping = true;
-    stop().then(
-      () => process.exit(0),
-      (error: unknown) => {
-        log.error({ err: error }, 'while stopping');
-        process.exit(1);
-      },
-    );
-  };
-  process.on('SIGTERM', onSignal);
-  process.on('SIGINT', onSignal);
 }
 
 /** The secret is in its file, and nowhere else. */

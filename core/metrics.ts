@@ -2,13 +2,11 @@ import Counter from 'prom-client/lib/counter.js';
 import Gauge from 'prom-client/lib/gauge.js';
 import Histogram from 'prom-client/lib/histogram.js';
 import Registry from 'prom-client/lib/registry.js';
+import { durationBuckets } from './duration-buckets.ts';
 import { ProcessMetrics } from './process-metrics.ts';
-import { RequestTally } from './request-tally.ts';
+import { RequestMetrics } from './request-metrics.ts';
 import { TalliedFigures } from './tallied-figures.ts';
 import { TalliedHistogram } from './tallied-histogram.ts';
-
-/** Buckets of durations. */
-export const seconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
 /** What a `ByteBudget` tells, in a gateway and in a node. */
 export class BudgetGauges {
@@ -38,35 +36,15 @@ export class Metrics {
   readonly registry = new Registry();
   readonly #registers = [this.registry];
 
-  readonly requestSeconds = new TalliedHistogram({
-    name: 'holdfast_request_duration_seconds',
-    help: 'From the request head to the last byte of the response, by operation',
-    labelNames: ['operation'] as const,
-    buckets: seconds,
-    registers: this.#registers,
+  readonly #requestMetrics = new RequestMetrics({
+    prefix: 'holdfast',
+    registry: this.registry,
+    requests: 'S3 requests',
+    bytes: 'object data received from (in) and sent to (out) clients',
   });
-  /** What the gateway counts at every request; the next three show it. */
-  readonly requestTally = new RequestTally(this.requestSeconds);
-  readonly requests: Counter<'operation' | 'status' | 'code'> = new Counter({
-    name: 'holdfast_requests_total',
-    help: 'S3 requests answered, by operation, HTTP status and S3 error code (empty when none)',
-    labelNames: ['operation', 'status', 'code'] as const,
-    registers: this.#registers,
-    collect: () => this.requestTally.fillRequests(this.requests),
-  });
-  readonly requestsInFlight: Gauge = new Gauge({
-    name: 'holdfast_requests_in_flight',
-    help: 'S3 requests being served',
-    registers: this.#registers,
-    collect: () => this.requestsInFlight.set(this.requestTally.inFlight),
-  });
-  readonly bodyBytes: Counter<'direction'> = new Counter({
-    name: 'holdfast_body_bytes_total',
-    help: 'Bytes of object data received from (in) and sent to (out) clients',
-    labelNames: ['direction'] as const,
-    registers: this.#registers,
-    collect: () => this.requestTally.fillBytes(this.bodyBytes),
-  });
+  readonly requestTally = this.#requestMetrics.requestTally;
+  readonly requestsInFlight = this.#requestMetrics.requestsInFlight;
+  readonly bodyBytes = this.#requestMetrics.bodyBytes;
   readonly providerCalls = new TalliedFigures({
     type: 'counter',
     name: 'holdfast_provider_calls_total',
@@ -78,7 +56,7 @@ export class Metrics {
     name: 'holdfast_provider_call_duration_seconds',
     help: 'Time of calls to providers, by provider and call',
     labelNames: ['provider', 'call'] as const,
-    buckets: seconds,
+    buckets: durationBuckets,
     registers: this.#registers,
   });
   /** Set when the metrics are read, by whoever knows; see `observeFleet`. */
@@ -193,7 +171,7 @@ export class Metrics {
   readonly repairSeconds = new Histogram({
     name: 'holdfast_repair_duration_seconds',
     help: 'Time that it took to rebuild, write, read back and record what a stripe lacked',
-    buckets: seconds,
+    buckets: durationBuckets,
     registers: this.#registers,
   });
   readonly repairsNotKept = new Counter({

@@ -1,10 +1,9 @@
 import Counter from 'prom-client/lib/counter.js';
 import Gauge from 'prom-client/lib/gauge.js';
 import Registry from 'prom-client/lib/registry.js';
-import { BudgetGauges, seconds } from './metrics.ts';
+import { BudgetGauges } from './metrics.ts';
 import { ProcessMetrics } from './process-metrics.ts';
-import { RequestTally } from './request-tally.ts';
-import { TalliedHistogram } from './tallied-histogram.ts';
+import { RequestMetrics } from './request-metrics.ts';
 
 /** Every metric of a node, each declared once; docs/metrics.md lists them for operators. */
 export class NodeMetrics {
@@ -13,35 +12,13 @@ export class NodeMetrics {
   /** Calls by name and outcome, counted in a map and not in prom-client: a batch may hold hundreds. */
   readonly #calls = new Map<string, number>();
 
-  readonly requestSeconds = new TalliedHistogram({
-    name: 'holdfast_node_request_duration_seconds',
-    help: 'From the request head to the last byte of the answer, by operation',
-    labelNames: ['operation'] as const,
-    buckets: seconds,
-    registers: this.#registers,
+  readonly #requestMetrics = new RequestMetrics({
+    prefix: 'holdfast_node',
+    registry: this.registry,
+    requests: 'Requests',
+    bytes: 'bodies received from (in) and sent to (out) gateways',
   });
-  /** What the node counts at every request; the next three show it. */
-  readonly requestTally = new RequestTally(this.requestSeconds);
-  readonly requests: Counter<'operation' | 'status' | 'code'> = new Counter({
-    name: 'holdfast_node_requests_total',
-    help: 'Requests answered, by operation, HTTP status and error (empty when none)',
-    labelNames: ['operation', 'status', 'code'] as const,
-    registers: this.#registers,
-    collect: () => this.requestTally.fillRequests(this.requests),
-  });
-  readonly requestsInFlight: Gauge = new Gauge({
-    name: 'holdfast_node_requests_in_flight',
-    help: 'Requests being served',
-    registers: this.#registers,
-    collect: () => this.requestsInFlight.set(this.requestTally.inFlight),
-  });
-  readonly bodyBytes: Counter<'direction'> = new Counter({
-    name: 'holdfast_node_body_bytes_total',
-    help: 'Bytes of bodies received from (in) and sent to (out) gateways',
-    labelNames: ['direction'] as const,
-    registers: this.#registers,
-    collect: () => this.requestTally.fillBytes(this.bodyBytes),
-  });
+  readonly requestTally = this.#requestMetrics.requestTally;
   readonly calls: Counter<'call' | 'outcome'> = new Counter({
     name: 'holdfast_node_calls_total',
     help: 'Calls to the directory, by call and outcome (ok or the kind of failure); a batch holds many',

@@ -71,7 +71,6 @@ export const providerSchema = z.discriminatedUnion('kind', [
   z.strictObject({ id: providerIdSchema, kind: z.literal('bucket'), ...bucket, ...common }),
 ]);
 export type ProviderSettings = z.output<typeof providerSchema>;
-export type ProviderKind = ProviderSettings['kind'];
 
 /** Where a provider is, without what is said of it otherwise. */
 export const locationSchema = z.discriminatedUnion('kind', [

@@ -20,6 +20,7 @@ import type {
   WriteCondition,
 } from '../core/model.ts';
 import type { FleetStore } from './fleet-store.ts';
+import type { RecordStore } from './record-store.ts';
 
 /**
  * The source of truth about buckets, versions, uploads, stripes and where their shards lie.
@@ -34,7 +35,7 @@ import type { FleetStore } from './fleet-store.ts';
  * - Nothing here does I/O to providers. A stripe whose last reference is dropped becomes *freed*; upkeep deletes its
  *   shards and then calls `forgetStripe`.
  */
-export interface MetadataStore extends FleetStore {
+export interface MetadataStore extends FleetStore, RecordStore {
   /**
    * A number that no version, part or upload has or will ever have; later ones are higher, also after a restart. Writers draw it
    * before their bytes go to the providers, since the stripe's manifest bears it. Nothing is stored.
@@ -152,28 +153,6 @@ export interface MetadataStore extends FleetStore {
   /** Drops those of these names; their stripes are freed. */
   deleteSystemObjects(names: readonly string[]): Promise<void>;
 
-  /**
-   * What changed since `forgetChanges`, each row once and as it is now, all at one moment (no write comes in between).
-   * What is gone has the value null.
-   */
-  readChanges(): Promise<ChangeSet>;
-  /** Forgets the changes up to and including those of a change set, but not what changed again since. */
-  forgetChanges(mark: number): Promise<void>;
-  /** All records of the store, page by page; not at one moment: what changes meanwhile is in a later change set. */
-  readRecords(cursor: string | undefined, limit: number): Promise<RecordPage>;
-  /**
-   * For recovery into a fresh store: adds, replaces and removes rows in the order given. Until `finishImport` the store is
-   * good for nothing but these three verbs and the settings.
-   */
-  importRecords(records: readonly MetadataRecord[]): Promise<void>;
-  /**
-   * Makes an imported store whole: references, indexes, totals and the next number follow from its rows. References to stripes that
-   * are not there are reported, not repaired. Stripes that nothing refers to are freed.
-   */
-  finishImport(): Promise<ImportReport>;
-  /** Which of these numbers some version, part or upload has. */
-  knownNumbers(numbers: readonly number[]): Promise<Set<number>>;
-
   /** Waits for writes under way, then releases files. No verb may be called afterwards. */
   close(): Promise<void>;
 }
@@ -252,38 +231,6 @@ export interface PutSystemObject {
 }
 
 export type SystemObject = Omit<PutSystemObject, 'stripes'>;
-
-/**
- * A row of the store in a form that any store can take: `value` is plain JSON and says all there is; null means that the row is gone.
- * A kind and a key name one row.
- */
-export interface MetadataRecord {
-  readonly kind: 'bucket' | 'version' | 'upload' | 'part' | 'stripe' | 'provider' | 'setting';
-  readonly key: string;
-  readonly value: unknown;
-}
-
-export interface ChangeSet {
-  readonly records: readonly MetadataRecord[];
-  /** For `forgetChanges`. */
-  readonly mark: number;
-}
-
-export interface RecordPage {
-  readonly records: readonly MetadataRecord[];
-  /** Absent at the end. */
-  readonly cursor?: string;
-}
-
-export interface ImportReport {
-  readonly buckets: number;
-  readonly versions: number;
-  readonly uploads: number;
-  readonly parts: number;
-  readonly stripes: number;
-  /** Stripes that versions or parts refer to and that are not there. */
-  readonly missingStripes: readonly StripeId[];
-}
 
 export interface PutVersion {
   readonly bucket: string;

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type RequestListener, type Server, 
 import { createServer as createTlsServer } from 'node:https';
 import { ByteBudget } from '../core/byte-budget.ts';
 import type { Clock } from '../core/clock.ts';
+import { drainServer } from '../core/drain-server.ts';
 import type { Log } from '../core/log.ts';
 import type { NodeMetrics } from '../core/node-metrics.ts';
 import type { NodeKey } from '../placement/providers/node/node-key.ts';
@@ -108,7 +109,7 @@ export function createNodeServer(parts: NodeServerParts): NodeServer {
     server,
     async stop(drainMs) {
       state.isStopping = true;
-      if (server.listening) await drain(server, drainMs);
+      if (server.listening) await drainServer(server, drainMs);
       await uploads.close();
     },
   };
@@ -155,13 +156,4 @@ function sendJson(response: ServerResponse, status: number, value: unknown): voi
   const text = JSON.stringify(value);
   response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) });
   response.end(text);
-}
-
-/** Lets requests under way finish, up to a limit; idle connections are closed at once. */
-async function drain(server: Server, drainMs: number): Promise<void> {
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  server.closeIdleConnections();
-  const limit = setTimeout(() => server.closeAllConnections(), drainMs);
-  await closed;
-  clearTimeout(limit);
 }

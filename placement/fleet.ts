@@ -136,8 +136,8 @@ export class Fleet {
   }
 
   /**
-   * Of how many of all stripes with so many shards each provider should hold one, by weight, free space and spread rule:
-   * what balance is measured against. Providers that take nothing new are left out.
+   * Of how many of all stripes with so many shards each provider should hold one, by weight, free space and spread rule.
+   * Providers that take nothing new are left out. (Rebalance measures against room, held space included: see `HeldSpace`.)
    */
   targetShares({ k, m }: Pick<StripeToPlace, 'k' | 'm'>): Map<ProviderId, number> {
     const { roster } = this.#now.placing;

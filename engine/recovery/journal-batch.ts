@@ -1,4 +1,4 @@
-import type { MetadataRecord } from '../../metadata/metadata-store.ts';
+import type { MetadataRecord } from '../../metadata/record-store.ts';
 import { decodeRecordStream, type RecordStream, RecordStreamEncoder } from './record-stream.ts';
 import { type PackedLocation, packLocation, type SystemLocation, unpackLocation } from './system-location.ts';
 

@@ -1,5 +1,5 @@
 import type { MasterKey } from '../../crypto/master-key.ts';
-import type { MetadataRecord } from '../../metadata/metadata-store.ts';
+import type { MetadataRecord } from '../../metadata/record-store.ts';
 import { type BatchHeader, decodeBatch } from './journal-batch.ts';
 import type { StripeReadParts } from './read-stripe.ts';
 import { readSystemObject } from './read-system-object.ts';

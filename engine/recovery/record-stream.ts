@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { promisify } from 'node:util';
 import { createDeflate, type Deflate, inflate } from 'node:zlib';
-import type { MetadataRecord } from '../../metadata/metadata-store.ts';
+import type { MetadataRecord } from '../../metadata/record-store.ts';
 
 /**
  * The content of a system object: a header and metadata records, one line of JSON each, deflated (RFC 1950). The header

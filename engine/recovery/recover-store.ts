@@ -1,5 +1,6 @@
 import type { Log } from '../../core/log.ts';
-import type { MetadataRecord, MetadataStore } from '../../metadata/metadata-store.ts';
+import type { MetadataStore } from '../../metadata/metadata-store.ts';
+import type { MetadataRecord } from '../../metadata/record-store.ts';
 import { findBatches, walkNewest } from './find-newest-batch.ts';
 import { batchName } from './journal-batch.ts';
 import { type Chain, ChainReader, type ChainReadParts } from './read-chain.ts';

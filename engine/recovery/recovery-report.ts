@@ -1,4 +1,4 @@
-import type { ImportReport } from '../../metadata/metadata-store.ts';
+import type { ImportReport } from '../../metadata/record-store.ts';
 
 /** What a recovery found and made. */
 export interface RecoveryReport {

@@ -1,6 +1,6 @@
 import type { ProviderId } from '../../core/model.ts';
-import type { Placement } from '../../metadata/fleet-store.ts';
 import type { EngineParts } from '../engine-parts.ts';
+import { countHeld } from '../fleet/count-held.ts';
 import { annualLoss, type FleetLoss, fleetLoss } from './durability-model.ts';
 
 /** Of a provider of which nothing better is known: prudent for a whole machine of somebody else. */
@@ -54,7 +54,7 @@ export async function reportDurability(
 ): Promise<DurabilityReport> {
   const { annualFailureRate = defaultFailureRate, operatorFailureRate = defaultOperatorFailureRate } = question;
   const placements = await metadata.listPlacements();
-  const fullestProviderBytes = Math.max(0, ...sumHeldBytes(placements).values());
+  const fullestProviderBytes = Math.max(0, ...Array.from(countHeld(placements).values(), ({ bytes }) => bytes));
   const maxK = Math.max(...profiles.map(({ k }) => k));
   // Each lost byte costs k that are read, one that is written, and one that is read back.
   const repairBytesPerS = measuredBytesPerS ?? limits.repairBytesPerS / (maxK + 2);
@@ -80,13 +80,4 @@ export async function reportDurability(
     stripes: placements.reduce((sum, { stripes }) => sum + stripes, 0),
     ...losses,
   };
-}
-
-/** What each provider holds of live stripes. */
-function sumHeldBytes(placements: readonly Placement[]): Map<ProviderId, number> {
-  const held = new Map<ProviderId, number>();
-  for (const { providers, storedBytes, shardCount } of placements) {
-    for (const id of providers) held.set(id, (held.get(id) ?? 0) + storedBytes / shardCount);
-  }
-  return held;
 }

@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import type { ProviderId } from '../../core/model.ts';
+import type { Placement } from '../../metadata/fleet-store.ts';
 import type { EngineParts } from '../engine-parts.ts';
 import { ObjectWalk, type OwnerMargin } from './object-walk.ts';
 import {
@@ -10,6 +11,7 @@ import {
   type Margin,
   type MarginCount,
   type Redundancy,
+  type StandingOf,
 } from './redundancy.ts';
 
 /** Of its time, the count in the background takes at most one part in so many. */
@@ -46,6 +48,11 @@ export interface RepairBacklog {
   readonly oldestMs: number | undefined;
 }
 
+export interface StripeRedundancy {
+  readonly margins: readonly MarginCount[];
+  readonly backlog: RepairBacklog;
+}
+
 export interface AtRiskQuery {
   /** From the page before. */
   readonly cursor?: string | undefined;
@@ -69,34 +76,21 @@ export class RedundancyCounter {
     this.#parts = parts;
   }
 
-  async countStripes(): Promise<MarginCount[]> {
+  /** How many stripes and bytes stand at each margin, and what waits for repair: both of one moment. */
+  async countStripes(): Promise<StripeRedundancy> {
     const { fleet, profiles, metadata } = this.#parts;
+    const standingOf = freezeStandings((id) => fleet.standingOf(id));
+    const placements = await metadata.listPlacements();
     const maxMargin = Math.max(...profiles.map(({ m }) => m));
-    return countMargins(await metadata.listPlacements(), (id) => fleet.standingOf(id), maxMargin);
+    return {
+      margins: countMargins(placements, standingOf, maxMargin),
+      backlog: await this.#countBacklog(placements, standingOf),
+    };
   }
 
   /** The last count; undefined before the first one. */
   get owners(): OwnersBelow | undefined {
     return this.#owners;
-  }
-
-  async countBacklog(): Promise<RepairBacklog> {
-    const { fleet, metadata } = this.#parts;
-    const standingOf = freezeStandings((id) => fleet.standingOf(id));
-    const placements = await metadata.listPlacements();
-    const backlog = { stripes: 0, shards: 0, storedBytes: 0 };
-    const lost = new Set<ProviderId>();
-    for (const placement of placements) {
-      const { lacking } = judgePlacement(placement, standingOf);
-      if (lacking === 0) continue;
-      backlog.stripes += placement.stripes;
-      backlog.shards += lacking * placement.stripes;
-      backlog.storedBytes += (placement.storedBytes * lacking) / placement.shardCount;
-      for (const id of placement.providers) if (standingOf(id) === 'lost') lost.add(id);
-    }
-    const since = [await metadata.findOldestDegradedMs(), ...(await this.#listLostSince(lost))];
-    const known = since.filter((ms) => ms !== undefined);
-    return { ...backlog, oldestMs: known.length > 0 ? Math.min(...known) : undefined };
   }
 
   /** Keeps note of since when providers have been away. To be called now and then. */
@@ -156,6 +150,22 @@ export class RedundancyCounter {
       if (named.length >= Math.min(limit, maxNamed)) return { owners: named, cursor: step.cursor };
     }
     return { owners: named };
+  }
+
+  async #countBacklog(placements: readonly Placement[], standingOf: StandingOf): Promise<RepairBacklog> {
+    const backlog = { stripes: 0, shards: 0, storedBytes: 0 };
+    const lost = new Set<ProviderId>();
+    for (const placement of placements) {
+      const { lacking } = judgePlacement(placement, standingOf);
+      if (lacking === 0) continue;
+      backlog.stripes += placement.stripes;
+      backlog.shards += lacking * placement.stripes;
+      backlog.storedBytes += (placement.storedBytes * lacking) / placement.shardCount;
+      for (const id of placement.providers) if (standingOf(id) === 'lost') lost.add(id);
+    }
+    const since = [await this.#parts.metadata.findOldestDegradedMs(), ...(await this.#listLostSince(lost))];
+    const known = since.filter((ms) => ms !== undefined);
+    return { ...backlog, oldestMs: known.length > 0 ? Math.min(...known) : undefined };
   }
 
   async #listLostSince(lost: ReadonlySet<ProviderId>): Promise<(number | undefined)[]> {

@@ -34,13 +34,14 @@ export async function readStatus({
   oldestUnscrubbedMs,
 }: StatusParts): Promise<UpkeepStatus> {
   const { versions } = await metadata.countUsage();
+  const { margins, backlog } = await counter.countStripes();
   const below = counter.owners;
   return {
     atMs: clock.now(),
-    margins: await counter.countStripes(),
+    margins,
     versions,
     ...(below && { below }),
-    backlog: await counter.countBacklog(),
+    backlog,
     ...(repairBytesPerS !== undefined && { repairBytesPerS }),
     rateFactor: clientLoad.lastFactor,
     ...(oldestUnscrubbedMs !== undefined && { oldestUnscrubbedMs }),

@@ -296,13 +296,13 @@ export class Upkeep {
     metrics.stripes.set({ state: 'freed' }, usage.freedStripes);
     metrics.storageBytes.set({ kind: 'stored' }, usage.storedBytes);
     metrics.storageBytes.set({ kind: 'needed' }, usage.neededBytes);
-    for (const { margin, stripes, storedBytes } of await this.#counter.countStripes()) {
+    const { margins, backlog } = await this.#counter.countStripes();
+    for (const { margin, stripes, storedBytes } of margins) {
       metrics.stripesAtMargin.set({ margin }, stripes);
       metrics.bytesAtMargin.set({ margin }, storedBytes);
     }
-    const { stripes, oldestMs = 0 } = await this.#counter.countBacklog();
-    metrics.repairQueueStripes.set(stripes);
-    metrics.repairOldestSeconds.set(oldestMs / 1000);
+    metrics.repairQueueStripes.set(backlog.stripes);
+    metrics.repairOldestSeconds.set((backlog.oldestMs ?? 0) / 1000);
     metrics.upkeepRateFactor.set(this.#parts.clientLoad.lastFactor);
     await this.#repairer.pace.load(metadata);
     await this.#repairer.pace.save(metadata);

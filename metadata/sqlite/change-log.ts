@@ -1,5 +1,5 @@
 import type { Database, Statement } from 'better-sqlite3';
-import type { MetadataRecord } from '../metadata-store.ts';
+import type { MetadataRecord } from '../record-store.ts';
 import type { Tally } from './tally.ts';
 
 export type RecordKind = MetadataRecord['kind'];

@@ -1,7 +1,7 @@
 import type { Database } from 'better-sqlite3';
 import type { Clock } from '../../core/clock.ts';
 import type { StripeId } from '../../core/model.ts';
-import type { ImportReport } from '../metadata-store.ts';
+import type { ImportReport } from '../record-store.ts';
 import { lastBucketSetting } from './bucket-table.ts';
 import { fillPlacements } from './fill-placements.ts';
 import { applicationId, versionIndexes } from './schema.ts';

@@ -1,5 +1,5 @@
 import type { Bucket, Checksum, PlacedShard } from '../../core/model.ts';
-import type { MetadataRecord } from '../metadata-store.ts';
+import type { MetadataRecord } from '../record-store.ts';
 import { partKey } from './change-log.ts';
 import type { NameTable } from './name-table.ts';
 import type { PartRow } from './part-row.ts';

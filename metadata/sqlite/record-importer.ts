@@ -1,6 +1,7 @@
 import type { Database, Statement } from 'better-sqlite3';
 import type { PlacedShard, ProviderId, ShardCid, StripeId } from '../../core/model.ts';
-import { localSettingPrefix, type MetadataRecord } from '../metadata-store.ts';
+import { localSettingPrefix } from '../metadata-store.ts';
+import type { MetadataRecord } from '../record-store.ts';
 import type { RecordKind } from './change-log.ts';
 import type { NameTable } from './name-table.ts';
 import { partColumns } from './part-row.ts';

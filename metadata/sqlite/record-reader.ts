@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Database, Statement } from 'better-sqlite3';
-import { type ChangeSet, localSettingPrefix, type MetadataRecord, type RecordPage } from '../metadata-store.ts';
+import { localSettingPrefix } from '../metadata-store.ts';
+import type { ChangeSet, MetadataRecord, RecordPage } from '../record-store.ts';
 import { type BucketRow, bucketColumns, toBucket } from './bucket-table.ts';
 import type { Change, ChangeLog, RecordKind } from './change-log.ts';
 import type { NameTable } from './name-table.ts';

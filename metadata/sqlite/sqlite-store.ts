@@ -19,13 +19,10 @@ import type { Placement } from '../fleet-store.ts';
 import type {
   BucketPage,
   BucketQuery,
-  ChangeSet,
   CompleteUpload,
   Completion,
   DeleteOutcome,
   DeleteVersion,
-  ImportReport,
-  MetadataRecord,
   MetadataStore,
   MoveExtents,
   NewBucket,
@@ -35,7 +32,6 @@ import type {
   PutPart,
   PutSystemObject,
   PutVersion,
-  RecordPage,
   SparseStripe,
   StripeReference,
   SystemObject,
@@ -45,6 +41,7 @@ import type {
   VersionPage,
   VersionQuery,
 } from '../metadata-store.ts';
+import type { ChangeSet, ImportReport, MetadataRecord, RecordPage } from '../record-store.ts';
 import { BucketTable } from './bucket-table.ts';
 import { ChangeLog } from './change-log.ts';
 import { ExtentMover } from './extent-mover.ts';

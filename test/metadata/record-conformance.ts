@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { MetadataRecord, MetadataStore } from '../../metadata/metadata-store.ts';
+import type { MetadataStore } from '../../metadata/metadata-store.ts';
 import { systemProfileName } from '../../metadata/metadata-store.ts';
+import type { MetadataRecord } from '../../metadata/record-store.ts';
 import {
   bucketName,
   createBucket,

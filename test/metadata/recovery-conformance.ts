@@ -3,12 +3,8 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { isFailure } from '../../core/failure.ts';
 import type { ProviderId, StripeId } from '../../core/model.ts';
-import {
-  localSettingPrefix,
-  type MetadataRecord,
-  type MetadataStore,
-  systemProfileName,
-} from '../../metadata/metadata-store.ts';
+import { localSettingPrefix, type MetadataStore, systemProfileName } from '../../metadata/metadata-store.ts';
+import type { MetadataRecord } from '../../metadata/record-store.ts';
 import {
   createBucket,
   createClock,
