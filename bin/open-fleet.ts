@@ -17,7 +17,13 @@ import { openProvider, type ProviderOpeningParts, probeLocation } from './open-p
 export interface FleetSetting {
   readonly limits: Pick<
     Config['limits'],
-    'providerTimeoutMs' | 'suspectMs' | 'lostAfterMs' | 'providerRetryMs' | 'bucketBudgetBytes' | 'budgetWaitMs'
+    | 'providerTimeoutMs'
+    | 'bucketWriteTimeoutMs'
+    | 'suspectMs'
+    | 'lostAfterMs'
+    | 'providerRetryMs'
+    | 'bucketBudgetBytes'
+    | 'budgetWaitMs'
   >;
   readonly metrics: Metrics;
   readonly log: Log;
