@@ -23,6 +23,8 @@ const reclaimRestMs = 200;
 const completionIntervalMs = 3_600_000;
 /** Between two counts of who lives below the full margin. */
 const minCountRestMs = 10_000;
+/** The part of the time that the gauges of margins may take. */
+const maxCountPart = 0.05;
 
 export interface UpkeepReport {
   readonly stripesForgotten: number;
@@ -50,6 +52,8 @@ export class Upkeep {
   #freedBackoff = 1;
   /** Whether repair has just found that nothing can be done. */
   #isRepairStuck = false;
+  /** When the gauges of margins are due again. */
+  #countMarginsAtMs = 0;
 
   constructor(parts: EngineParts) {
     const { upkeepIntervalMs, orphanIntervalMs, compactBytesPerS } = parts.limits;
@@ -119,6 +123,7 @@ export class Upkeep {
       while (await this.#reclaimPieces(signal));
     });
     await this.#forgetCompletions();
+    this.#countMarginsAtMs = 0;
     await this.#countUsage();
     await this.countOwners(signal);
     return { stripesForgotten, shardsRepaired, bytesCompacted };
@@ -296,6 +301,17 @@ export class Upkeep {
     metrics.stripes.set({ state: 'freed' }, usage.freedStripes);
     metrics.storageBytes.set({ kind: 'stored' }, usage.storedBytes);
     metrics.storageBytes.set({ kind: 'needed' }, usage.neededBytes);
+    if (performance.now() >= this.#countMarginsAtMs) await this.#countMargins();
+    metrics.upkeepRateFactor.set(this.#parts.clientLoad.lastFactor);
+    await this.#repairer.pace.load(metadata);
+    await this.#repairer.pace.save(metadata);
+    return limits.upkeepIntervalMs;
+  }
+
+  /** All placements are looked at for it, which takes at most so much of the time. */
+  async #countMargins(): Promise<void> {
+    const { metrics } = this.#parts;
+    const startedAtMs = performance.now();
     const { margins, backlog } = await this.#counter.countStripes();
     for (const { margin, stripes, storedBytes } of margins) {
       metrics.stripesAtMargin.set({ margin }, stripes);
@@ -303,10 +319,8 @@ export class Upkeep {
     }
     metrics.repairQueueStripes.set(backlog.stripes);
     metrics.repairOldestSeconds.set((backlog.oldestMs ?? 0) / 1000);
-    metrics.upkeepRateFactor.set(this.#parts.clientLoad.lastFactor);
-    await this.#repairer.pace.load(metadata);
-    await this.#repairer.pace.save(metadata);
-    return limits.upkeepIntervalMs;
+    const endedAtMs = performance.now();
+    this.#countMarginsAtMs = endedAtMs + (endedAtMs - startedAtMs) / maxCountPart;
   }
 
   /** Rests four times as long as it took. */

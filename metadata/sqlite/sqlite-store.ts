@@ -15,7 +15,7 @@ import type {
   VersionId,
   VersioningState,
 } from '../../core/model.ts';
-import type { Placement } from '../fleet-store.ts';
+import type { Placement, PlacementChanges } from '../fleet-store.ts';
 import type {
   BucketPage,
   BucketQuery,
@@ -284,8 +284,12 @@ class SqliteStore implements MetadataStore {
     return this.#queue.run(() => this.#providers.forget(id));
   }
 
-  listPlacements(): Promise<Placement[]> {
-    return this.#placements.list(() => this.#queue.flushing);
+  listPlacements(isWanted?: (placement: Placement) => boolean): Promise<Placement[]> {
+    return this.#placements.list(() => this.#queue.flushing, isWanted);
+  }
+
+  readPlacementChanges(mark: number | undefined): Promise<PlacementChanges | undefined> {
+    return this.#placements.readChanges(mark, () => this.#queue.flushing);
   }
 
   async listUsedProfiles(): Promise<string[]> {
