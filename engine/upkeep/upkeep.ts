@@ -1,10 +1,11 @@
 import { isFailure } from '../../core/failure.ts';
-import type { PlacedShard, Stripe } from '../../core/model.ts';
+import type { PlacedShard, ProviderId, Stripe } from '../../core/model.ts';
 import type { EngineParts } from '../engine-parts.ts';
 import { FreedCollector } from './collect-freed.ts';
 import { OrphanCollector } from './collect-orphans.ts';
 import { Compactor } from './compact.ts';
 import { type DurabilityQuestion, type DurabilityReport, reportDurability } from './durability-report.ts';
+import { Liars } from './liars.ts';
 import { type MoveProgress, ShardMover } from './move/mover.ts';
 import { type AtRiskPage, type AtRiskQuery, type OwnersBelow, RedundancyCounter } from './redundancy-counter.ts';
 import { Repairer } from './repair.ts';
@@ -60,11 +61,12 @@ export class Upkeep {
     this.#parts = parts;
     this.#freed = new FreedCollector(parts);
     this.#orphans = new OrphanCollector(parts);
-    this.#repairer = new Repairer(parts);
+    const liars = new Liars(parts);
+    this.#repairer = new Repairer(parts, { liars });
     this.#compactor = new Compactor(parts);
     this.#counter = new RedundancyCounter(parts);
     this.#scrubber = new Scrubber(parts);
-    this.#mover = new ShardMover(parts);
+    this.#mover = new ShardMover(parts, liars);
     this.#compactThrottle = new Throttle({
       bytesPerS: compactBytesPerS,
       operationsPerS: Number.POSITIVE_INFINITY,
@@ -147,6 +149,24 @@ export class Upkeep {
   /** Empties what drains and evens out, as far as that can be done now and as fast as it can. Returns how many shards were moved. */
   moveShards(signal: AbortSignal): Promise<number> {
     return this.#runner.exclusively('move shards', () => this.#mover.moveAll(signal));
+  }
+
+  /**
+   * Makes sure that nobody needs a provider any more that holds no shard of a stripe: what was moved from it is journaled, and its old copies are
+   * deleted.
+   *
+   * @returns why it should wait, in words; undefined where it need not
+   */
+  async settleRemoval(id: ProviderId): Promise<string | undefined> {
+    const { journal } = this.#parts;
+    try {
+      await journal.flush();
+    } catch (error) {
+      return `the journal cannot tell where its shards are now: ${(error as Error).message}`;
+    }
+    const copies = await this.#mover.clearOldCopies(id, this.#runner.signal);
+    if (copies === 0) return undefined;
+    return `${copies} shards that were moved from it are still kept there, until nobody reads them: try again in a minute`;
   }
 
   readMoveProgress(): Promise<MoveProgress> {
