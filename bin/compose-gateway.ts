@@ -25,6 +25,7 @@ import type { Fleet } from '../placement/fleet.ts';
 import { ProviderProber } from '../placement/provider-prober.ts';
 import { makeFolder } from '../placement/providers/durable-files.ts';
 import type { Provider } from '../placement/providers/provider.ts';
+import { AppenderThreads } from '../placement/providers/segments/appender-threads.ts';
 import { reportHealth } from '../placement/report-health.ts';
 import { reportSpace } from '../placement/report-space.ts';
 import { listen } from './listen.ts';
@@ -70,7 +71,8 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
   await claimStore(metadata, masterKey);
   if (parts.isRootKeyKept) await keepRootKey(metadata, root);
   const { limits } = config;
-  const setting = { limits, metrics, log, wrapProvider: parts.wrapProvider };
+  const appenders = opened.adopt(new AppenderThreads(), (threads) => threads.close());
+  const setting = { limits, metrics, log, appenders, wrapProvider: parts.wrapProvider };
   const settleRemoval = (id: ProviderId): Promise<string | undefined> => upkeep.settleRemoval(id);
   const { fleet, keeper } = createFleet(setting, { metadata, masterKey, settleRemoval });
   opened.defer(() => keeper.close());
