@@ -24,7 +24,7 @@ const regionBytes = 16 * 1024 * 1024;
 /** Shards from elsewhere are copied to the desk in slices, which must find room in the second-level cache together. */
 const deskBytes = 512 * 1024;
 const deskPaddingBytes = 64;
-/** Beyond so many factors kernels become long to compile: 128 are eight outputs of 16 inputs. */
+/** Beyond so many factors kernels become long, and compiling them is noticed: 16 inputs and 16 outputs. */
 const maxKernelFactors = 256;
 /** From about there on compiling pays, against tables. */
 const defaultCompileFromBytes = 256 * 1024;
