@@ -256,6 +256,12 @@ export class Metrics {
     help: 'Bytes of shards that scrub read',
     registers: this.#registers,
   });
+  readonly miscodedStripes = new Counter({
+    name: 'holdfast_miscoded_stripes_total',
+    help: 'Stripes whose shards had their digests and did not code to one another, by outcome: mended, or unclear (it cannot be said which are wrong)',
+    labelNames: ['outcome'] as const,
+    registers: this.#registers,
+  });
   readonly scrubRoundPart = new Gauge({
     name: 'holdfast_scrub_round_ratio',
     help: 'How much of what is stored the present round of scrub has read, 0 to 1',
