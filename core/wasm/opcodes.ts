@@ -2,7 +2,8 @@
  * The instructions of WebAssembly that the kernels use, by their names in the text format. What is not here can be added
  * from the index of instructions: https://webassembly.github.io/spec/core/appendix/index-instructions.html
  *
- * Numbers above 0xff are those of the vector instructions, which follow a prefix byte: 0xfd00 + n.
+ * Numbers above 0xff are those of the vector instructions, which follow a prefix byte: 0xfd00 + n, and 0xfd0000 + n from
+ * n = 0x100 on (relaxed ones, whose result may differ from machine to machine where the specification leaves it open).
  */
 
 /** Without immediate operands. */
@@ -101,6 +102,8 @@ export const plainOpcodes = {
   'i64x2.shr_u': 0xfdcd,
   'i64x2.add': 0xfdce,
   'i64x2.sub': 0xfdd1,
+  'i8x16.relaxed_swizzle': 0xfd0100,
+  'i8x16.relaxed_laneselect': 0xfd0109,
 } as const;
 
 /** Followed by an alignment and an offset. Beside each opcode the binary logarithm of how many bytes it moves. */

@@ -195,6 +195,7 @@ export class WasmFunction {
 }
 
 function encodeOpcode(opcode: number): number[] {
+  if (opcode > 0xffff) return [opcode >> 16, ...encodeUnsigned(opcode & 0xffff)];
   return opcode > 0xff ? [opcode >> 8, ...encodeUnsigned(opcode & 0xff)] : [opcode];
 }
 
