@@ -5,7 +5,7 @@ import type { Metrics } from '../core/metrics.ts';
 import type { Profile, StripeId } from '../core/model.ts';
 import type { MasterKey } from '../crypto/master-key.ts';
 import type { ErasureCodec } from '../erasure/erasure-codec.ts';
-import { maxBlockBytes } from '../erasure/geometry.ts';
+import { maxBlockBytes, maxSingleBlockBytes } from '../erasure/geometry.ts';
 import { encodeShardHeader } from '../erasure/shard-format.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
 import type { Fleet } from '../placement/fleet.ts';
@@ -126,8 +126,8 @@ function maxRowBytes(profiles: readonly Profile[]): number {
 function checkProfiles({ writeBudgetBytes, readBudgetBytes }: EngineLimits, profiles: readonly Profile[]): void {
   for (const { name, k, m } of profiles) {
     const stripeId = '0'.repeat(32) as StripeId;
-    encodeShardHeader({ stripeId, profileName: name, k, m, index: 0, blockBytes: maxBlockBytes });
-    const neededBytes = rowBufferBytes({ k, m, blockBytes: maxBlockBytes });
+    encodeShardHeader({ stripeId, profileName: name, k, m, index: 0, blockBytes: maxSingleBlockBytes });
+    const neededBytes = rowBufferBytes({ k, m, blockBytes: maxSingleBlockBytes });
     if (Math.min(writeBudgetBytes, readBudgetBytes) < neededBytes) {
       throw new RangeError(`profile ${name} needs read and write budgets of at least ${neededBytes} bytes`);
     }

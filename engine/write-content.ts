@@ -2,6 +2,7 @@ import { AbortScope, untilAborted } from '../core/abort.ts';
 import { Failure } from '../core/failure.ts';
 import type { Checksum, Extent, Profile, SealedSpan, StoredContent, StripeId } from '../core/model.ts';
 import type { Payload } from '../core/payload.ts';
+import { releaseWhole } from '../core/release-memory.ts';
 import { createDataKey } from '../crypto/data-key.ts';
 import { sealedRecordOverheadBytes } from '../crypto/master-key.ts';
 import { StreamSealer, sealedBytes } from '../crypto/sealed-stream.ts';
@@ -152,7 +153,7 @@ class ContentWriter {
     return this.#extents;
   }
 
-  /** Copies the chunk; waits where providers or memory are behind. */
+  /** Copies the chunk, which must be the writer's to give up; waits where providers or memory are behind. */
   async add(chunk: Uint8Array): Promise<void> {
     let rest = chunk;
     while (rest.length > 0) {
@@ -163,6 +164,7 @@ class ContentWriter {
       this.#noteExtent(stripe.writer.id, taken);
       rest = rest.subarray(taken);
     }
+    releaseWhole(chunk);
   }
 
   /**

@@ -2,7 +2,7 @@ import { AbortScope } from '../../core/abort.ts';
 import { isFailure } from '../../core/failure.ts';
 import { forEachBounded } from '../../core/for-each-bounded.ts';
 import type { PlacedShard, ProviderId, Stripe, StripeId } from '../../core/model.ts';
-import { maxBlockBytes } from '../../erasure/geometry.ts';
+import { maxSingleBlockBytes } from '../../erasure/geometry.ts';
 import type { EngineParts } from '../engine-parts.ts';
 import { RecentNotes } from '../recent-notes.ts';
 import { DamageNotes } from './damage-notes.ts';
@@ -56,7 +56,7 @@ export class Repairer {
       isLiar: (id) => this.#liars.has(id),
       noteLiar: (id, error) => this.#noteLiar(id, error),
     };
-    const rowBytes = Math.max(...profiles.map(({ k, m }) => (k + m) * maxBlockBytes));
+    const rowBytes = Math.max(...profiles.map(({ k, m }) => (k + m) * maxSingleBlockBytes));
     const fitting = Math.floor((readBudget.capacityBytes * budgetShare) / rowBytes);
     this.#width = Math.min(Math.max(fitting, 1), maxWidth);
   }
