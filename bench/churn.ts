@@ -2,12 +2,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { churn } from '../test/harness/churn.ts';
 import { startGatewayProcess } from '../test/harness/gateway-process.ts';
+import type { BenchReport } from './bench-command.ts';
 import { renderTable } from './render-table.ts';
 
 const mebibyte = 2 ** 20;
 
 /** Disk use after much was overwritten and deleted, with default settings, against what live data need. */
-export async function benchChurn({ folder, isQuick }: { folder: string; isQuick: boolean }): Promise<string> {
+export async function benchChurn({ folder, isQuick }: { folder: string; isQuick: boolean }): Promise<BenchReport> {
   const dataDir = await mkdtemp(join(folder, 'bench-churn-'));
   const gateway = await startGatewayProcess({ dataDir, environment: { HOLDFAST_LOG_LEVEL: 'warn' } });
   try {
@@ -20,7 +21,7 @@ export async function benchChurn({ folder, isQuick }: { folder: string; isQuick:
       quietMs: 60_000,
     });
     const mebibytes = (bytes: number): string => (bytes / mebibyte).toFixed(0);
-    return renderTable(
+    const text = renderTable(
       [
         'objects',
         'written MiB',
@@ -42,6 +43,7 @@ export async function benchChurn({ folder, isQuick }: { folder: string; isQuick:
         ],
       ],
     );
+    return { text, rows: [report] };
   } finally {
     await gateway.stop();
     await rm(dataDir, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });

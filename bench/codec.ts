@@ -1,27 +1,38 @@
 import { randomBytes } from 'node:crypto';
 import type { ErasureCodec } from '../erasure/erasure-codec.ts';
 import { createPackageCodec } from '../erasure/package-codec.ts';
+import type { BenchReport } from './bench-command.ts';
+import { renderRows, renderSpread } from './render-table.ts';
 import { type Spread, summarize } from './statistics.ts';
 
 const k = 4;
 const m = 2;
 const blockSizes = [64 * 1024, 256 * 1024, 1024 * 1024] as const;
 
-export interface CodecResult {
+interface CodecRow {
   readonly codec: string;
-  readonly call: string;
-  readonly blockBytes: number;
-  /** Data bytes (k blocks) a second, in MB (10^6). */
-  readonly megabytesPerSecond: Spread;
+  readonly operation: string;
+  readonly profile: string;
+  readonly shardBytes: number;
+  /** Data bytes (k blocks) a second, in MB (10^6): the median. */
+  readonly mbPerS: number;
+  readonly spread: Spread;
 }
 
 /** One core, one call after the other, blocks side by side in one buffer as the engine lays them out. */
-export async function benchCodecs(pace: { rounds: number; roundMs: number }): Promise<CodecResult[]> {
+export async function benchCodecs({ isQuick }: { isQuick: boolean }): Promise<BenchReport> {
   const codec = await createPackageCodec();
-  return blockSizes.flatMap((blockBytes) => benchCodec(codec, blockBytes, pace));
+  const pace = { rounds: 5, roundMs: isQuick ? 60 : 400 };
+  const results = blockSizes.flatMap((blockBytes) => benchCodec(codec, blockBytes, pace));
+  const text = renderRows(results, [
+    ['codec, RS 4+2', ({ codec, operation }) => `${codec}: ${operation}`],
+    ['block', ({ shardBytes }) => `${shardBytes / 1024} KiB`],
+    ['MB/s of data', ({ spread }) => renderSpread(spread)],
+  ]);
+  return { text, rows: results };
 }
 
-function benchCodec(codec: ErasureCodec, blockBytes: number, pace: { rounds: number; roundMs: number }): CodecResult[] {
+function benchCodec(codec: ErasureCodec, blockBytes: number, pace: { rounds: number; roundMs: number }): CodecRow[] {
   const row = randomBytes((k + m) * blockBytes);
   const blocks = Array.from({ length: k + m }, (_, index) =>
     row.subarray(index * blockBytes, (index + 1) * blockBytes),
@@ -37,12 +48,11 @@ function benchCodec(codec: ErasureCodec, blockBytes: number, pace: { rounds: num
     'reconstruct, 1 data block lost': () => codec.reconstruct(lostOne, k, [0]),
     'reconstruct, 2 data blocks lost': () => codec.reconstruct(lostTwo, k, [0, 3]),
   };
-  return Object.entries(calls).map(([call, run]) => ({
-    codec: codec.name,
-    call,
-    blockBytes,
-    megabytesPerSecond: measure(run, k * blockBytes, pace),
-  }));
+  return Object.entries(calls).map(([operation, run]) => {
+    const spread = measure(run, k * blockBytes, pace);
+    const profile = `${k}+${m}`;
+    return { codec: codec.name, operation, profile, shardBytes: blockBytes, mbPerS: spread.median, spread };
+  });
 }
 
 function measure(run: () => void, bytes: number, { rounds, roundMs }: { rounds: number; roundMs: number }): Spread {

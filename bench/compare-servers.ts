@@ -2,16 +2,9 @@ import { randomBytes } from 'node:crypto';
 import type { BenchCase } from './bench-case.ts';
 import { HeadSigner } from './head-signer.ts';
 import { LoadGenerator, type LoadResult, type PreparedRequest } from './load.ts';
+import type { Pace } from './pace.ts';
 import { quantile, type Spread, summarize } from './statistics.ts';
 import { readCpuSeconds, type ServerTarget, type Target, type TargetName } from './target.ts';
-
-export interface Pace {
-  readonly rounds: number;
-  readonly roundMs: number;
-  readonly warmUpMs: number;
-  /** Whether the client signs each request as it goes, as SDKs do, rather than all of them beforehand. */
-  readonly isSigningLive: boolean;
-}
 
 /** What one server did in one case, over all rounds. */
 export interface Measurement {

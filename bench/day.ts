@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { measureDiskUse } from '../test/harness/disk-use.ts';
 import { type GatewayProcess, readProcessBytes, startGatewayProcess } from '../test/harness/gateway-process.ts';
 import { readMetric } from '../test/harness/read-metric.ts';
+import type { BenchReport } from './bench-command.ts';
 import { HeadSigner } from './head-signer.ts';
 import { type Answer, HttpConnection } from './http-connection.ts';
 import { OpenLoop } from './open-loop.ts';
@@ -49,14 +50,14 @@ interface Window {
  * Holds a rate of small PUTs for long: an open loop, so that a stall is charged for everything that came due during it. GETs and
  * deletes of older objects go along. Says for each window what it was like, and in the end whether it stayed so.
  *
- * @param say is told each line as it comes
+ * @param say is told each line of the table as it comes; the report has what follows from them
  */
-export async function benchDay(options: DayOptions, say: (text: string) => void): Promise<void> {
+export async function benchDay(options: DayOptions, say: (text: string) => void): Promise<BenchReport> {
   const dataDir = await mkdtemp(join(options.folder, 'bench-day-'));
   const gateway = await startGatewayProcess({ dataDir, environment: { HOLDFAST_LOG_LEVEL: 'warn' } });
   try {
     const day = new Day(gateway, options);
-    await day.run(say);
+    return await day.run(say);
   } finally {
     await gateway.stop();
     await rm(dataDir, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
@@ -85,7 +86,7 @@ class Day {
     this.#keptObjects = Math.min(maxKeptObjects, Math.floor(options.rate * options.minutes * 20));
   }
 
-  async run(say: (text: string) => void): Promise<void> {
+  async run(say: (text: string) => void): Promise<BenchReport> {
     const url = new URL(this.#gateway.url);
     const first = await HttpConnection.open(url);
     await first.send(this.#signer.sign({ method: 'PUT', path: bucket, bodyBytes: 0 }), undefined);
@@ -109,7 +110,7 @@ class Day {
       loop.close();
     }
     const { user, system } = process.cpuUsage(cpuBefore);
-    say(this.#conclude(windows, (user + system) / 1000));
+    return { text: this.#conclude(windows, (user + system) / 1000), rows: windows };
   }
 
   async #send(loop: OpenLoop, startedAtMs: number, endsAtMs: number): Promise<void> {

@@ -1,6 +1,8 @@
 import { fileURLToPath } from 'node:url';
 import type { BenchCase } from './bench-case.ts';
-import { type CaseResult, compareServers, type Measurement, type Pace } from './compare-servers.ts';
+import type { BenchReport } from './bench-command.ts';
+import { type CaseResult, compareServers, type Measurement } from './compare-servers.ts';
+import type { Pace } from './pace.ts';
 import { renderProfile, renderTable } from './render-table.ts';
 import { summarizeProfile } from './summarize-profile.ts';
 import { profilerArguments, type ServerTarget, startProgram } from './target.ts';
@@ -20,18 +22,28 @@ const cases: readonly BenchCase[] = (['PUT', 'GET'] as const).map((method) => ({
 
 /**
  * What a small request costs in the gateway above its engine: the real HTTP server and S3 handler over an engine that
- * stores nothing, beside a node:http server that does nothing, under the same signed load.
- *
- * @returns a table in Markdown, and with `profile` where the gateway's time went
+ * stores nothing, beside a node:http server that does nothing, under the same signed load; profiled, also where the time went.
  */
-export async function benchGatewayPath({ pace, profile }: { pace: Pace; profile: boolean }): Promise<string> {
-  if (!profile) return renderPath(await measure(cases, pace, undefined));
+export async function benchGatewayPath({
+  pace,
+  isProfiling,
+}: {
+  pace: Pace;
+  isProfiling: boolean;
+}): Promise<BenchReport> {
+  if (!isProfiling) {
+    const rows = await measure(cases, pace, undefined);
+    return { text: renderPath(rows), rows };
+  }
   const texts: string[] = [];
+  const rows: CaseResult[] = [];
   for (const one of cases) {
     const path = fileURLToPath(new URL(`results/${one.name}.cpuprofile`, import.meta.url));
-    texts.push(renderPath(await measure([one], pace, path)), renderProfile(one.name, await summarizeProfile(path)));
+    const results = await measure([one], pace, path);
+    texts.push(renderPath(results), renderProfile(one.name, await summarizeProfile(path)));
+    rows.push(...results);
   }
-  return texts.join('\n');
+  return { text: texts.join('\n'), rows };
 }
 
 async function measure(

@@ -9,7 +9,8 @@ import { generateNodeKey } from '../placement/providers/node/node-key.ts';
 import { openNodeProvider } from '../placement/providers/node/node-provider.ts';
 import type { Provider } from '../placement/providers/provider.ts';
 import { startNodeProcess } from '../test/harness/node-process.ts';
-import { renderTable } from './render-table.ts';
+import type { BenchReport } from './bench-command.ts';
+import { type Column, renderRows } from './render-table.ts';
 import { summarize } from './statistics.ts';
 import { readCpuSeconds, startProgram } from './target.ts';
 
@@ -19,6 +20,7 @@ const largeBytes = 16 * 2 ** 20;
 /** Large shards and files of one sample. */
 const streamCount = 4;
 const mebibyte = 2 ** 20;
+const gibibyte = 2 ** 30;
 
 /** Something that is measured: where its work is done, and how its CPU time is read. */
 interface Subject {
@@ -35,13 +37,45 @@ interface Sample {
   readonly serverCpuSeconds: number;
 }
 
+interface SmallRow {
+  readonly case: string;
+  readonly directoryPerS: number;
+  readonly nodePerS: number;
+  readonly directoryCpuMicros: number;
+  readonly gatewaySideCpuMicros: number;
+  readonly nodeCpuMicros: number;
+}
+
+const smallColumns: readonly Column<SmallRow>[] = [
+  ['case', (row) => row.case],
+  ['directory /s', (row) => row.directoryPerS.toFixed(0)],
+  ['node /s', (row) => row.nodePerS.toFixed(0)],
+  ['directory CPU us', (row) => row.directoryCpuMicros.toFixed(0)],
+  ['gateway side CPU us', (row) => row.gatewaySideCpuMicros.toFixed(0)],
+  ['node CPU us', (row) => row.nodeCpuMicros.toFixed(0)],
+  ['directory calls per CPU s', (row) => (1e6 / row.directoryCpuMicros).toFixed(0)],
+  ['node calls per CPU s', (row) => (1e6 / (row.gatewaySideCpuMicros + row.nodeCpuMicros)).toFixed(0)],
+];
+
+interface StreamRow {
+  readonly case: string;
+  readonly mbPerS: number;
+  readonly gatewaySideCpuSPerGib: number;
+  readonly serverCpuSPerGib: number;
+}
+
+const largeColumns: readonly Column<StreamRow>[] = [
+  [`one stream of ${largeBytes / mebibyte} MiB`, (row) => row.case],
+  ['MB/s', (row) => row.mbPerS.toFixed(0)],
+  ['gateway side CPU s/GiB', (row) => row.gatewaySideCpuSPerGib.toFixed(2)],
+  ['server CPU s/GiB', (row) => row.serverCpuSPerGib.toFixed(2)],
+];
+
 /**
  * What a node costs beside its directory: small puts and reads through a node and straight into a directory, and streams of
  * large shards beside plain node:http that writes and flushes one file.
- *
- * @returns tables in Markdown
  */
-export async function benchNode({ folder, isQuick }: { folder: string; isQuick: boolean }): Promise<string> {
+export async function benchNode({ folder, isQuick }: { folder: string; isQuick: boolean }): Promise<BenchReport> {
   await using opened = new AsyncDisposableStack();
   const path = await mkdtemp(join(folder, 'bench-node-'));
   opened.defer(() => rm(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 }));
@@ -60,7 +94,8 @@ export async function benchNode({ folder, isQuick }: { folder: string; isQuick: 
   const files = await mkdtemp(join(path, 'files-'));
   const raw = opened.adopt(await startProgram('raw-server.ts', ['file', files]), (started) => started.stop());
   const large = await benchLarge({ node, pid: server.pid, raw: { url: raw.url, pid: raw.pid } }, setting);
-  return `${small}\n${large}`;
+  const tables = `${renderRows(small, smallColumns)}\n${renderRows(large, largeColumns)}`;
+  return { text: tables, rows: [...small, ...large] };
 }
 
 interface Setting {
@@ -71,12 +106,12 @@ interface Setting {
 async function benchSmall(
   parts: { node: Provider; directory: Provider; pid: number },
   { durationMs, rounds }: Setting,
-): Promise<string> {
+): Promise<SmallRow[]> {
   const subjects: readonly (Subject & { provider: Provider })[] = [
     { name: 'directory', pid: undefined, provider: parts.directory },
     { name: 'node', pid: parts.pid, provider: parts.node },
   ];
-  const rows: string[][] = [];
+  const rows: SmallRow[] = [];
   for (const callers of [1, 32, 128]) {
     for (const kind of ['put', 'read'] as const) {
       const samples = new Map<string, Sample[]>();
@@ -91,48 +126,41 @@ async function benchSmall(
       const [direct, through] = [samples.get('directory')!, samples.get('node')!];
       const median = (list: readonly Sample[], figure: (sample: Sample) => number) =>
         summarize(list.map(figure)).median;
-      const directMicros = median(direct, (sample) => (sample.ownCpuSeconds / sample.count) * 1e6);
-      const ownMicros = median(through, (sample) => (sample.ownCpuSeconds / sample.count) * 1e6);
-      const serverMicros = median(through, (sample) => (sample.serverCpuSeconds / sample.count) * 1e6);
-      rows.push([
-        `${kind} ${smallBytes / 1024} KiB, ${callers} callers`,
-        median(direct, (sample) => sample.count / sample.seconds).toFixed(0),
-        median(through, (sample) => sample.count / sample.seconds).toFixed(0),
-        directMicros.toFixed(0),
-        ownMicros.toFixed(0),
-        serverMicros.toFixed(0),
-        (1e6 / directMicros).toFixed(0),
-        (1e6 / (ownMicros + serverMicros)).toFixed(0),
-      ]);
+      rows.push({
+        case: `${kind} ${smallBytes / 1024} KiB, ${callers} callers`,
+        directoryPerS: median(direct, (sample) => sample.count / sample.seconds),
+        nodePerS: median(through, (sample) => sample.count / sample.seconds),
+        directoryCpuMicros: median(direct, (sample) => (sample.ownCpuSeconds / sample.count) * 1e6),
+        gatewaySideCpuMicros: median(through, (sample) => (sample.ownCpuSeconds / sample.count) * 1e6),
+        nodeCpuMicros: median(through, (sample) => (sample.serverCpuSeconds / sample.count) * 1e6),
+      });
     }
   }
-  const head = ['case', 'directory /s', 'node /s', 'directory CPU us', 'gateway side CPU us', 'node CPU us'];
-  return renderTable([...head, 'directory calls per CPU s', 'node calls per CPU s'], rows);
+  return rows;
 }
 
 async function benchLarge(
   parts: { node: Provider; pid: number; raw: { url: URL; pid: number } },
   { rounds }: Setting,
-): Promise<string> {
+): Promise<StreamRow[]> {
   const pool = new Pool(parts.raw.url.origin, { connections: 4 });
   const subjects = listStreams(parts, pool);
-  const rows: string[][] = [];
+  const rows: StreamRow[] = [];
   for (const [name, { pid, work }] of Object.entries(subjects)) {
     for (let warm = 0; warm < streamCount; warm++) await work();
     const samples: Sample[] = [];
     for (let round = 0; round < rounds; round++) samples.push(await measureCount(pid, streamCount, work));
-    const total = (streamCount * largeBytes) / mebibyte;
-    const figure = (pick: (sample: Sample) => number) => summarize(samples.map(pick));
-    rows.push([
-      name,
-      figure(({ seconds }) => (total * mebibyte) / 1e6 / seconds).median.toFixed(0),
-      figure(({ ownCpuSeconds }) => (ownCpuSeconds / total) * 1024).median.toFixed(2),
-      figure(({ serverCpuSeconds }) => (serverCpuSeconds / total) * 1024).median.toFixed(2),
-    ]);
+    const total = streamCount * largeBytes;
+    const median = (pick: (sample: Sample) => number) => summarize(samples.map(pick)).median;
+    rows.push({
+      case: name,
+      mbPerS: median(({ seconds }) => total / 1e6 / seconds),
+      gatewaySideCpuSPerGib: median(({ ownCpuSeconds }) => (ownCpuSeconds / total) * gibibyte),
+      serverCpuSPerGib: median(({ serverCpuSeconds }) => (serverCpuSeconds / total) * gibibyte),
+    });
   }
   await pool.close();
-  const head = [`one stream of ${largeBytes / mebibyte} MiB`, 'MB/s', 'gateway side CPU s/GiB', 'server CPU s/GiB'];
-  return renderTable(head, rows);
+  return rows;
 }
 
 /** What is measured, in this order: later ones read what earlier ones wrote. */

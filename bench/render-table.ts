@@ -1,4 +1,3 @@
-import type { CodecResult } from './codec.ts';
 import type { CaseResult } from './compare-servers.ts';
 import type { Spread } from './statistics.ts';
 import type { ProfileSummary } from './summarize-profile.ts';
@@ -14,34 +13,25 @@ export function renderCases(results: readonly CaseResult[]): string {
     const { gateway } = servers;
     return [
       name,
-      number(servers.null?.requestsPerSecond.median),
-      number(servers.file?.requestsPerSecond.median),
-      number(servers.appends?.requestsPerSecond.median),
-      number(servers.fileShards?.requestsPerSecond.median),
-      number(gateway?.requestsPerSecond.median),
-      number(gateway?.mebibytesPerSecond.median),
-      spread(ratios.null),
-      spread(ratios.file),
-      spread(ratios.appends),
-      spread(ratios.fileShards),
-      number(gateway?.latencyMs.p50),
-      number(gateway?.latencyMs.p99),
-      number(gateway?.cpuMsPerRequest),
-      number(gateway?.cpuSecondsPerGibibyte),
-      number(servers.file?.cpuSecondsPerGibibyte),
-      number(clientCpuMsPerRequest),
+      renderNumber(servers.null?.requestsPerSecond.median),
+      renderNumber(servers.file?.requestsPerSecond.median),
+      renderNumber(servers.appends?.requestsPerSecond.median),
+      renderNumber(servers.fileShards?.requestsPerSecond.median),
+      renderNumber(gateway?.requestsPerSecond.median),
+      renderNumber(gateway?.mebibytesPerSecond.median),
+      renderSpread(ratios.null),
+      renderSpread(ratios.file),
+      renderSpread(ratios.appends),
+      renderSpread(ratios.fileShards),
+      renderNumber(gateway?.latencyMs.p50),
+      renderNumber(gateway?.latencyMs.p99),
+      renderNumber(gateway?.cpuMsPerRequest),
+      renderNumber(gateway?.cpuSecondsPerGibibyte),
+      renderNumber(servers.file?.cpuSecondsPerGibibyte),
+      renderNumber(clientCpuMsPerRequest),
     ];
   });
   return renderTable(head, rows);
-}
-
-export function renderCodecs(results: readonly CodecResult[]): string {
-  const rows = results.map(({ codec, call, blockBytes, megabytesPerSecond }) => [
-    `${codec}: ${call}`,
-    `${blockBytes / 1024} KiB`,
-    spread(megabytesPerSecond),
-  ]);
-  return renderTable(['codec, RS 4+2', 'block', 'MB/s of data'], rows);
 }
 
 export function renderProfile(name: string, summary: ProfileSummary): string {
@@ -51,14 +41,26 @@ export function renderProfile(name: string, summary: ProfileSummary): string {
   return `${title}\n\n${renderTable(['area', 'self time'], shares(summary.areas))}\n${renderTable(['function', 'self time'], shares(summary.functions))}`;
 }
 
-function spread(value: Spread | undefined): string {
-  return value === undefined ? '' : `${number(value.median)} (${number(value.min)} to ${number(value.max)})`;
+export function renderSpread(value: Spread | undefined): string {
+  return value === undefined
+    ? ''
+    : `${renderNumber(value.median)} (${renderNumber(value.min)} to ${renderNumber(value.max)})`;
 }
 
 /** Three significant digits: no run repeats to more. */
-function number(value: number | undefined): string {
+export function renderNumber(value: number | undefined): string {
   if (value === undefined) return '';
   return value >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
+}
+
+/** A column of a table: what stands above it, and what of each row stands in it. */
+export type Column<Row> = readonly [head: string, cell: (row: Row) => string];
+
+export function renderRows<Row>(rows: readonly Row[], columns: readonly Column<Row>[]): string {
+  return renderTable(
+    columns.map(([head]) => head),
+    rows.map((row) => columns.map(([, cell]) => cell(row))),
+  );
 }
 
 export function renderTable(head: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -15,8 +15,9 @@ import { withObservation } from '../placement/providers/with-observation.ts';
 import { Random } from '../test/crash/random.ts';
 import { memberOf } from '../test/harness/member-of.ts';
 import { patternBytes } from '../test/harness/pattern-bytes.ts';
+import type { BenchReport } from './bench-command.ts';
 import { DelayedProvider } from './delayed-provider.ts';
-import { renderTable } from './render-table.ts';
+import { type Column, renderRows } from './render-table.ts';
 import { quantile } from './statistics.ts';
 
 /** Long beside what a busy machine adds. */
@@ -56,30 +57,41 @@ interface Measured {
   readonly callsPerRead: number;
 }
 
+interface SlowProviderRow {
+  readonly case: string;
+  readonly hedging: Hedging;
+  readonly healthy: Measured;
+  readonly slow: Measured;
+  readonly p99Ratio: number;
+}
+
+const columns: readonly Column<SlowProviderRow>[] = [
+  ['case', (row) => row.case],
+  ['hedging', (row) => row.hedging],
+  ['healthy p50 ms', ({ healthy }) => healthy.p50Ms.toFixed(1)],
+  ['p99 ms', ({ healthy }) => healthy.p99Ms.toFixed(1)],
+  ['one slow: p50 ms', ({ slow }) => slow.p50Ms.toFixed(1)],
+  ['p99 ms', ({ slow }) => slow.p99Ms.toFixed(1)],
+  ['p99 slow / healthy', ({ p99Ratio }) => p99Ratio.toFixed(2)],
+  ['calls a GET, healthy', ({ healthy }) => healthy.callsPerRead.toFixed(2)],
+  ['one slow', ({ slow }) => slow.callsPerRead.toFixed(2)],
+];
+
 /**
  * What one slow provider of six does to GET, with hedging and without: the engine over providers in memory, whose calls take a
  * log-normal time around 50 ms, of one of them ten times as long. Objects are coded 4+2. The slow phase begins at the moment at which
  * the provider turns slow, and so has in it what it takes to find out.
- *
- * @returns a table in Markdown
  */
-export async function benchSlowProvider({ isQuick, seed }: { isQuick: boolean; seed: number }): Promise<string> {
-  const rows: string[][] = [];
+export async function benchSlowProvider({ isQuick, seed }: { isQuick: boolean; seed: number }): Promise<BenchReport> {
+  const rows: SlowProviderRow[] = [];
   for (const one of cases) {
     const readCase = { ...one, reads: isQuick ? one.reads / 4 : one.reads };
     for (const hedging of ['by p95', 'none'] as const) {
       const { healthy, slow } = await measureCase(readCase, hedging, seed);
-      rows.push([
-        readCase.name,
-        hedging,
-        ...[healthy, slow].flatMap(({ p50Ms, p99Ms }) => [p50Ms.toFixed(1), p99Ms.toFixed(1)]),
-        (slow.p99Ms / healthy.p99Ms).toFixed(2),
-        ...[healthy, slow].map(({ callsPerRead }) => callsPerRead.toFixed(2)),
-      ]);
+      rows.push({ case: readCase.name, hedging, healthy, slow, p99Ratio: slow.p99Ms / healthy.p99Ms });
     }
   }
-  const head = ['case', 'hedging', 'healthy p50 ms', 'p99 ms', 'one slow: p50 ms', 'p99 ms', 'p99 slow / healthy'];
-  return renderTable([...head, 'calls a GET, healthy', 'one slow'], rows);
+  return { text: renderRows(rows, columns), rows };
 }
 
 async function measureCase(

@@ -8,7 +8,8 @@ import { never, put, readMetric } from '../test/engine/engine-harness.ts';
 import { createMovingWorld, type MovingWorld } from '../test/engine/moving-harness.ts';
 import { patternBytes } from '../test/harness/pattern-bytes.ts';
 import { listShardFiles, providerPath } from '../test/harness/shard-files.ts';
-import { renderTable } from './render-table.ts';
+import type { BenchReport } from './bench-command.ts';
+import { renderRows } from './render-table.ts';
 
 const mebibyte = 2 ** 20;
 const pieceBytes = mebibyte;
@@ -24,10 +25,8 @@ interface Sample {
 /**
  * Repair and drain as fast as they can be done, over directories on one disk, beside a raw copy of the same bytes on the same disk:
  * files read in pieces, written, and flushed each. Clients are silent.
- *
- * @returns a table in Markdown
  */
-export async function benchUpkeep({ folder, isQuick }: { folder: string; isQuick: boolean }): Promise<string> {
+export async function benchUpkeep({ folder, isQuick }: { folder: string; isQuick: boolean }): Promise<BenchReport> {
   await using opened = new AsyncDisposableStack();
   const root = await mkdtemp(join(folder, 'bench-upkeep-'));
   opened.defer(() => rm(root, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 }));
@@ -52,13 +51,13 @@ export async function benchUpkeep({ folder, isQuick }: { folder: string; isQuick
     await repair(world, 'p1'),
     await copyRaw(root, 'p2'),
   ];
-  const rows = samples.map(({ name, bytes, seconds }) => [
-    name,
-    (bytes / mebibyte).toFixed(0),
-    seconds.toFixed(2),
-    (bytes / 1e6 / seconds).toFixed(0),
+  const text = renderRows(samples, [
+    ['work', ({ name }) => name],
+    ['MiB', ({ bytes }) => (bytes / mebibyte).toFixed(0)],
+    ['s', ({ seconds }) => seconds.toFixed(2)],
+    ['MB/s', ({ bytes, seconds }) => (bytes / 1e6 / seconds).toFixed(0)],
   ]);
-  return renderTable(['work', 'MiB', 's', 'MB/s'], rows);
+  return { text, rows: samples };
 }
 
 async function drain(world: MovingWorld, id: string): Promise<Sample> {

@@ -6,7 +6,7 @@ import { drainServer } from '../core/drain-server.ts';
 import { isFailure } from '../core/failure.ts';
 import type { Log } from '../core/log.ts';
 import { Metrics } from '../core/metrics.ts';
-import type { Profile } from '../core/model.ts';
+import type { Profile, ProviderId } from '../core/model.ts';
 import type { MasterKey } from '../crypto/master-key.ts';
 import { createEngine } from '../engine/create-engine.ts';
 import type { FleetKeeper } from '../engine/fleet/fleet-keeper.ts';
@@ -73,7 +73,8 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
   if (parts.isRootKeyKept) await keepRootKey(metadata, root);
   const { limits } = config;
   const setting = { limits, metrics, log, wrapProvider: parts.wrapProvider };
-  const { fleet, keeper } = createFleet(setting, { metadata, masterKey });
+  const settleRemoval = (id: ProviderId): Promise<string | undefined> => upkeep.settleRemoval(id);
+  const { fleet, keeper } = createFleet(setting, { metadata, masterKey, settleRemoval });
   opened.defer(() => keeper.close());
   await openConfigured(keeper, metadata, config, profiles);
   warnOfWideProfiles(profiles, fleet, log);

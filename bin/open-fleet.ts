@@ -7,7 +7,7 @@ import type { Metrics } from '../core/metrics.ts';
 import type { ProviderRecord } from '../core/model.ts';
 import { type ProviderSettings, providerSchema } from '../core/provider-settings.ts';
 import type { MasterKey } from '../crypto/master-key.ts';
-import { FleetKeeper } from '../engine/fleet/fleet-keeper.ts';
+import { FleetKeeper, type FleetKeeperParts } from '../engine/fleet/fleet-keeper.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
 import { Fleet, type FleetEntry } from '../placement/fleet.ts';
 import { ProviderHealth } from '../placement/provider-health.ts';
@@ -17,7 +17,13 @@ import { openProvider, type ProviderOpeningParts, probeLocation } from './open-p
 export interface FleetSetting {
   readonly limits: Pick<
     Config['limits'],
-    'providerTimeoutMs' | 'suspectMs' | 'lostAfterMs' | 'providerRetryMs' | 'bucketBudgetBytes' | 'budgetWaitMs'
+    | 'providerTimeoutMs'
+    | 'bucketWriteTimeoutMs'
+    | 'suspectMs'
+    | 'lostAfterMs'
+    | 'providerRetryMs'
+    | 'bucketBudgetBytes'
+    | 'budgetWaitMs'
   >;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -28,7 +34,7 @@ export interface FleetSetting {
 /** A fleet that follows the metadata store, before its keeper has opened it. */
 export function createFleet(
   setting: FleetSetting,
-  parts: { readonly metadata: MetadataStore; readonly masterKey: MasterKey },
+  parts: Pick<FleetKeeperParts, 'settleRemoval'> & { readonly metadata: MetadataStore; readonly masterKey: MasterKey },
 ): { readonly fleet: Fleet; readonly keeper: FleetKeeper } {
   const opening = prepareOpening(setting);
   const fleet = emptyFleet(setting, opening.health);

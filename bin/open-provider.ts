@@ -15,7 +15,7 @@ import { withObservation } from '../placement/providers/with-observation.ts';
 import { withOrderlyClose } from '../placement/providers/with-orderly-close.ts';
 
 export interface ProviderOpeningParts {
-  readonly limits: Pick<Config['limits'], 'providerTimeoutMs'>;
+  readonly limits: Pick<Config['limits'], 'providerTimeoutMs' | 'bucketWriteTimeoutMs'>;
   readonly metrics: Metrics;
   readonly health: ProviderHealth;
   readonly clock: Clock;
@@ -38,9 +38,12 @@ export async function openProvider(
   const provider = await openLocation(record, mode, parts);
   // From the inside out: faults (in tests), then the deadline, then what counts and judges the outcome.
   const faulty = wrapProvider?.(provider) ?? provider;
-  const bounded = withDeadline(faulty, { timeoutMs: limits.providerTimeoutMs });
+  const timeoutMs = limits.providerTimeoutMs;
+  const writeTimeoutMs =
+    record.location.kind === 'bucket' ? Math.max(limits.bucketWriteTimeoutMs, timeoutMs) : timeoutMs;
+  const bounded = withDeadline(faulty, { timeoutMs, writeTimeoutMs });
   const observed = withObservation(bounded, { metrics, health });
-  return withOrderlyClose(observed, { waitMs: limits.providerTimeoutMs + closeSpareMs });
+  return withOrderlyClose(observed, { waitMs: writeTimeoutMs + closeSpareMs });
 }
 
 /** Kinds that most gateways do not use are loaded when they are. */

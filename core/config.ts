@@ -124,6 +124,8 @@ const limits = z
       .default(64 * mebibyte),
     /** How long a call to a provider may take before another is asked in its place. */
     providerTimeoutMs: z.int().min(10).default(15_000),
+    /** The same for a call that sends a shard's bytes to a bucket, which may lie behind a slow link; `providerTimeoutMs` at least. */
+    bucketWriteTimeoutMs: z.int().min(10).default(60_000),
     /** How long a read waits at the most for a block before it is rebuilt from others as well; it waits less once it is known how fast the provider is. */
     hedgeMs: z.int().min(1).default(300),
     /** How long a provider may be away before its shards are rebuilt elsewhere. */

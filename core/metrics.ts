@@ -174,9 +174,9 @@ export class Metrics {
     buckets: durationBuckets,
     registers: this.#registers,
   });
-  readonly repairsNotKept = new Counter({
+  readonly shardsNotKept = new Counter({
     name: 'holdfast_repairs_not_kept_total',
-    help: 'Rebuilt shards that a provider acknowledged and did not give back right after, by provider',
+    help: 'Shards that repair or a move wrote, and that the provider acknowledged and did not give back right after, by provider',
     labelNames: ['provider'] as const,
     registers: this.#registers,
   });

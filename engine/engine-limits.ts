@@ -23,6 +23,12 @@ export interface EngineLimits {
   readonly suspectWaitMs: number;
   /** A write waits at least so long for a provider that is later than the others; see `settleLanes`. */
   readonly lateWriteMs: number;
+  /**
+   * For how long, by the measure of the others, a write waits for a provider without which it fails; and for a bucket, which may lie
+   * behind a slow link.
+   */
+  readonly stuckWriteMs: number;
+  readonly stuckBucketWriteMs: number;
   /** Objects and parts up to this length share stripes with others that arrive together; 0: each has stripes of its own. */
   readonly packObjectBytes: number;
   /** The longest PUT, part, or copy source. AWS: 5 GiB. */
@@ -77,6 +83,8 @@ export const defaultLimits: EngineLimits = {
   hedgeMs: 300,
   suspectWaitMs: 1_000,
   lateWriteMs: 1_000,
+  stuckWriteMs: 4_000,
+  stuckBucketWriteMs: 15_000,
   packObjectBytes: maxPackObjectBytes,
   maxPutBytes: 5 * GiB,
   maxObjectBytes: 5 * 1024 * GiB,

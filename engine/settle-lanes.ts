@@ -3,6 +3,9 @@ import type { ShardLane } from './shard-lane.ts';
 /** A lane is late when it takes so many times as long as the faster half of all. */
 const lateFactor = 4;
 
+/** And stuck, so that it is given up even where the stripe fails without it, not before so many times as long as it takes to be late. */
+const stuckFactor = 2;
+
 export interface LaneRule {
   /** With so many that are done the stripe is safe. */
   readonly needed: number;
@@ -12,7 +15,8 @@ export interface LaneRule {
 
 /**
  * Starts work on all lanes and waits for it. A lane that is late by the measure of the others is hurried: it turns to another provider,
- * or gives up once enough of the others are done.
+ * or gives up once enough of the others are done. Where they are not, it is waited for until it is stuck: for some seconds, not until
+ * the deadline of its call, since whoever sent the bytes had better try again.
  *
  * @throws what one of them threw, and only once all have ended: until then somebody may still read the buffers
  */
@@ -28,18 +32,24 @@ export function settleLanes(
     let done = 0;
     let failure: { readonly error: unknown } | undefined;
     let timer: NodeJS.Timeout | undefined;
-    const hurry = (waitedMs: number): void => {
-      for (const lane of pending) lane.hurry(waitedMs, done >= needed);
+    let waitMs = Number.POSITIVE_INFINITY;
+    let isAnyLate = false;
+    const hurry = (): void => {
+      isAnyLate = true;
+      const rule = { startedAtMs, lateMs: waitMs, stuckMs: waitMs * stuckFactor };
+      for (const lane of pending) lane.hurry({ ...rule, mayDie: done >= needed });
     };
     const watch = (): void => {
-      const waitMs = Math.max(lateMs, (performance.now() - startedAtMs) * lateFactor);
-      timer = setInterval(hurry, waitMs, waitMs);
+      waitMs = Math.max(lateMs, (performance.now() - startedAtMs) * lateFactor);
+      timer = setInterval(hurry, waitMs);
     };
     const end = (lane: ShardLane): void => {
       pending.delete(lane);
       if (!lane.isDead) done += 1;
       if (pending.size > 0) {
         if (timer === undefined && done * 2 >= lanes.length) watch();
+        // Another one moved, and now those that are late can be done without.
+        else if (isAnyLate && done === needed) hurry();
         return;
       }
       clearInterval(timer);

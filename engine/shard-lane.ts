@@ -22,8 +22,25 @@ export interface LaneSetting {
   noteFailure(provider: Provider, error: unknown): void;
   /** How long a call to a provider under suspicion may take. */
   readonly suspectWaitMs: number;
+  /** How long the others may wait for a provider before the stripe had better fail; as long as its calls may take unless given. */
+  stuckMs?(provider: Provider): number;
   readonly signal: AbortSignal;
 }
+
+/** What it means that a lane is waited for: all in milliseconds. */
+export interface Lateness {
+  /** Since when it is waited for. */
+  readonly startedAtMs: number;
+  /** After so long it is late by the measure of the others. */
+  readonly lateMs: number;
+  /** And before this never stuck. */
+  readonly stuckMs: number;
+  /** Whether the stripe is safe without it. */
+  readonly mayDie: boolean;
+}
+
+/** Timers are not exact. */
+const latePart = 0.9;
 
 /** What is known of a stripe when its last row comes. */
 export type StripeEnd = Pick<Stripe, 'dataBytes' | 'manifestBytes'>;
@@ -54,6 +71,8 @@ export class ShardLane {
   /** Writers that were given up, and may still be at it. */
   #dropping: Promise<unknown> | undefined;
   #placed: PlacedShard | undefined;
+  /** When it turned to the provider. */
+  #turnedAtMs = 0;
   #isDead = false;
   #isAborted = false;
 
@@ -123,15 +142,17 @@ export class ShardLane {
 
   /**
    * Says that the others have long been done. Where a good provider is left and all bytes are at hand, the shard goes there; else the
-   * lane dies, where it may; else it goes on waiting.
-   *
-   * @param waitedMs how long it was waited for
+   * lane dies, where it may or is stuck; else it goes on waiting.
    */
-  hurry(waitedMs: number, mayDie: boolean): void {
+  hurry({ startedAtMs, lateMs, stuckMs, mayDie }: Lateness): void {
     const provider = this.#provider;
     if (provider === undefined || this.#attempt === undefined) return;
+    // The provider may have been turned to only when another one was late.
+    const waitedMs = performance.now() - Math.max(startedAtMs, this.#turnedAtMs);
+    if (waitedMs < lateMs * latePart) return;
     const canMove = this.#whole !== undefined && this.#hasGoodNext();
-    if (!canMove && !mayDie) return;
+    const patienceMs = Math.max(stuckMs, this.#setting.stuckMs?.(provider) ?? Number.POSITIVE_INFINITY);
+    if (!canMove && !mayDie && waitedMs < patienceMs * latePart) return;
     if (!canMove) this.#isDead = true;
     this.#giveUp(provider, 'write', waitedMs);
   }
@@ -181,6 +202,7 @@ export class ShardLane {
     const { signal } = this.#setting;
     if (this.#attempt === undefined) signal.addEventListener('abort', this.#follow, { once: true });
     this.#provider = provider;
+    this.#turnedAtMs = performance.now();
     this.#attempt = new AbortController();
     if (signal.aborted) this.#follow();
     return this.#attempt.signal;

@@ -57,6 +57,8 @@ export class StripeWriter {
         noteProviderFailure(provider, error);
       },
       suspectWaitMs: limits.suspectWaitMs,
+      stuckMs: ({ id }) =>
+        fleet.findRecord(id)?.location.kind === 'bucket' ? limits.stuckBucketWriteMs : limits.stuckWriteMs,
       signal: stripe.signal,
     };
   }

@@ -39,6 +39,15 @@ export function checkReconstruct(
   return shardBytes;
 }
 
+/** The buffers to rebuild into: those given, or new ones. @throws RangeError unless there is one of the right length for each */
+export function takeTargets(into: readonly Uint8Array[] | undefined, count: number, shardBytes: number): Uint8Array[] {
+  // Not from Node's pool, since they may be kept for long, and not zeroed, since all of it is overwritten.
+  if (into === undefined) return Array.from({ length: count }, () => Buffer.allocUnsafeSlow(shardBytes));
+  if (into.length !== count) throw new RangeError(`${into.length} buffers for ${count} shards`);
+  for (const target of into) checkLength(target, shardBytes);
+  return [...into];
+}
+
 function checkCounts(k: number, m: number): void {
   if (!Number.isInteger(k) || k < 1 || m < 0 || k + m > maxShards) throw new RangeError(`no code of ${k}+${m} shards`);
 }

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
-import { checkEncode, checkReconstruct } from './codec-arguments.ts';
+import { checkEncode, checkReconstruct, takeTargets } from './codec-arguments.ts';
 import type { ErasureCodec } from './erasure-codec.ts';
+import { allocateOwnSlots } from './shard-slots.ts';
 
 const modulePath = '@subspace/reed-solomon-erasure.wasm/dist/reed_solomon_erasure_bg.wasm';
 /** Holds a row of 4+2 blocks of 256 KiB at once; what is longer is coded in slices. */
@@ -33,6 +34,7 @@ export async function createPackageCodec(): Promise<ErasureCodec> {
 
 class PackageCodec implements ErasureCodec {
   readonly name = 'wasm-package';
+  readonly allocateSlots = allocateOwnSlots;
   readonly #wasm: PackageExports;
   readonly #arena: number;
   #memory: Uint8Array;
@@ -57,9 +59,14 @@ class PackageCodec implements ErasureCodec {
     }
   }
 
-  reconstruct(shards: readonly (Uint8Array | undefined)[], k: number, wanted: readonly number[]): Uint8Array[] {
+  reconstruct(
+    shards: readonly (Uint8Array | undefined)[],
+    k: number,
+    wanted: readonly number[],
+    into?: readonly Uint8Array[],
+  ): Uint8Array[] {
     const shardBytes = checkReconstruct(shards, k, wanted);
-    const rebuilt = wanted.map(() => new Uint8Array(shardBytes));
+    const rebuilt = takeTargets(into, wanted.length, shardBytes);
     if (wanted.length === 0) return rebuilt;
     const m = shards.length - k;
     const isDataMissing = shards.slice(0, k).includes(undefined);

@@ -1,5 +1,6 @@
-import { checkEncode, checkReconstruct } from './codec-arguments.ts';
+import { checkEncode, checkReconstruct, takeTargets } from './codec-arguments.ts';
 import type { ErasureCodec } from './erasure-codec.ts';
+import { allocateOwnSlots } from './shard-slots.ts';
 
 /**
  * The code written down as plainly as it can be, one byte at a time: the oracle for every other codec, and hundreds of
@@ -10,7 +11,7 @@ import type { ErasureCodec } from './erasure-codec.ts';
  * reed-solomon-erasure share.
  */
 export function createReferenceCodec(): ErasureCodec {
-  return { name: 'reference', encode, reconstruct };
+  return { name: 'reference', encode, reconstruct, allocateSlots: allocateOwnSlots };
 }
 
 type Matrix = readonly Uint8Array[];
@@ -21,18 +22,23 @@ function encode(data: readonly Uint8Array[], parity: readonly Uint8Array[]): voi
   for (const [row, out] of parity.entries()) multiplyRow(matrix[data.length + row]!, data, out);
 }
 
-function reconstruct(shards: readonly (Uint8Array | undefined)[], k: number, wanted: readonly number[]): Uint8Array[] {
+function reconstruct(
+  shards: readonly (Uint8Array | undefined)[],
+  k: number,
+  wanted: readonly number[],
+  into?: readonly Uint8Array[],
+): Uint8Array[] {
   const shardBytes = checkReconstruct(shards, k, wanted);
   const matrix = codingMatrix(k, shards.length - k);
   const present = shards.flatMap((shard, index) => (shard === undefined ? [] : [{ shard, index }])).slice(0, k);
   // The rows of the shards at hand map the data to them; the inverse maps them to the data.
   const decoding = invert(present.map(({ index }) => matrix[index]!));
   const sources = present.map(({ shard }) => shard);
-  return wanted.map((index) => {
-    const out = new Uint8Array(shardBytes);
-    multiplyRow(multiply([matrix[index]!], decoding)[0]!, sources, out);
-    return out;
-  });
+  const rebuilt = takeTargets(into, wanted.length, shardBytes);
+  for (const [at, index] of wanted.entries()) {
+    multiplyRow(multiply([matrix[index]!], decoding)[0]!, sources, rebuilt[at]!);
+  }
+  return rebuilt;
 }
 
 /** out[i] = sum over j of row[j] * columns[j][i] */

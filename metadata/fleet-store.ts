@@ -13,8 +13,18 @@ export interface FleetStore {
    * How the live stripes lie, at one moment: one entry for each set of providers that hold the good shards of stripes of one shape. This is
    * counted, not estimated, and costs some 5 us an entry, of which there are at most as many as stripes. From it follows how many
    * stripes and bytes stand at each margin for any providers that are lost.
+   *
+   * @param isWanted which of them are to be kept; all unless given
    */
-  listPlacements(): Promise<Placement[]>;
+  listPlacements(isWanted?: (placement: Placement) => boolean): Promise<Placement[]>;
+  /**
+   * Which placements changed since an earlier call, at a cost that goes by how many did; those that changed in the meantime of both calls
+   * are told of at least once. Marks are good for as long as the store is open.
+   *
+   * @param mark from an earlier call; undefined to begin with, which gives a mark and nothing else
+   * @returns undefined where so many have changed that it is not known which: they are to be listed
+   */
+  readPlacementChanges(mark: number | undefined): Promise<PlacementChanges | undefined>;
   /** The profiles of which there are live stripes, system objects' included. Costs little, however many stripes there are. */
   listUsedProfiles(): Promise<string[]>;
   /** Live stripes of one placement, in order of id, after `after`. */
@@ -28,6 +38,14 @@ export interface FleetStore {
   loseShard(stripeId: StripeId, shard: PlacedShard): Promise<void>;
   /** For operators: since when the longest degraded stripe has lacked a recorded shard; undefined where none does. */
   findOldestDegradedMs(): Promise<number | undefined>;
+}
+
+export interface PlacementChanges {
+  readonly mark: number;
+  /** As they are now. */
+  readonly placements: readonly Placement[];
+  /** Those that have no stripes any more. */
+  readonly goneIds: readonly number[];
 }
 
 /** Stripes of one shape whose good shards lie on the same providers. */

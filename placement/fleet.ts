@@ -135,19 +135,6 @@ export class Fleet {
     return new StripePlacer(this.#now.placing, stripe);
   }
 
-  /**
-   * Of how many of all stripes with so many shards each provider should hold one, by weight, free space and spread rule.
-   * Providers that take nothing new are left out. (Rebalance measures against room, held space included: see `HeldSpace`.)
-   */
-  targetShares({ k, m }: Pick<StripeToPlace, 'k' | 'm'>): Map<ProviderId, number> {
-    const { roster } = this.#now.placing;
-    const shares = roster.sharesOf({ shardCount: k + m, cap: Math.max(1, m) });
-    const takers = roster.members.flatMap(({ id, weight }, member) =>
-      weight > 0 ? [[id, shares[member]!] as const] : [],
-    );
-    return new Map(takers);
-  }
-
   /** What was last measured of a provider's space. */
   capacityOf(id: ProviderId): Capacity | undefined {
     return this.#space.find(id);

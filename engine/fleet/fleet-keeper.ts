@@ -11,6 +11,8 @@ import { takeSeeds } from './take-seeds.ts';
 export interface FleetKeeperParts extends FleetRollParts, Omit<ProviderOpenerParts, 'roll' | 'signal'> {
   /** From one try to open a provider that does not open to the next; 5 s unless given. */
   readonly retryMs?: number;
+  /** Makes ready for the removal of a provider that holds no shard of a stripe. Returns why it has to wait, where it does. */
+  readonly settleRemoval?: ((id: ProviderId) => Promise<string | undefined>) | undefined;
   /** From one measurement of space to the next; 30 s unless given. */
   readonly measureMs?: number;
 }
@@ -181,8 +183,10 @@ export class FleetKeeper {
       this.#roll.apply();
       if (options.isLost) this.#opener.close(entry);
       let isForgotten = false;
+      let hindrance: string | undefined;
       try {
-        isForgotten = await this.#forget(entry);
+        if (!options.isLost) hindrance = await this.#parts.settleRemoval?.(id);
+        if (hindrance === undefined) isForgotten = await this.#forget(entry);
       } finally {
         if (!isForgotten && !options.isLost) {
           await this.#roll.put(entry, before);
@@ -190,7 +194,7 @@ export class FleetKeeper {
         }
       }
       if (isForgotten || options.isLost) return isForgotten;
-      throw inUse(id, 'it holds shards, or may: drain it first, or remove it as lost');
+      throw inUse(id, hindrance ?? 'it holds shards, or may: drain it first, or remove it as lost');
     });
   }
 

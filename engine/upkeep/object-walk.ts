@@ -44,17 +44,23 @@ export class ObjectWalk {
   readonly #metadata: MetadataStore;
   readonly #standingOf: StandingOf;
   readonly #isWanted: (redundancy: Redundancy, m: number) => boolean;
+  readonly #listKnown: (() => Promise<Placement[]>) | undefined;
   readonly #remembered = new LRUCache<number, Worst>({ max: maxRemembered });
 
-  /** @param standingOf the same from beginning to end */
+  /**
+   * @param standingOf the same from beginning to end
+   * @param listKnown lists placements of which all others are known not to be wanted; all are listed unless given
+   */
   constructor(
     metadata: MetadataStore,
     standingOf: StandingOf,
     isWanted: (redundancy: Redundancy, m: number) => boolean,
+    listKnown?: () => Promise<Placement[]>,
   ) {
     this.#metadata = metadata;
     this.#standingOf = standingOf;
     this.#isWanted = isWanted;
+    this.#listKnown = listKnown;
   }
 
   /** A step for each stripe, in order of placement and stripe. @param cursor of the last step that is not wanted any more */
@@ -85,10 +91,11 @@ export class ObjectWalk {
   }
 
   async #listPlacements(fromId: number): Promise<Placement[]> {
-    const placements = await this.#metadata.listPlacements();
-    return placements
-      .filter((each) => each.id >= fromId && this.#isWanted(judgePlacement(each, this.#standingOf), each.m))
-      .sort((a, b) => a.id - b.id);
+    const isWanted = (each: Placement): boolean =>
+      each.id >= fromId && this.#isWanted(judgePlacement(each, this.#standingOf), each.m);
+    const known = await this.#listKnown?.();
+    const placements = known?.filter(isWanted) ?? (await this.#metadata.listPlacements(isWanted));
+    return placements.sort((a, b) => a.id - b.id);
   }
 
   async #judgeReferences(stripeId: StripeId): Promise<OwnerMargin[]> {

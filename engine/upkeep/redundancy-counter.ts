@@ -3,6 +3,7 @@ import type { ProviderId } from '../../core/model.ts';
 import type { Placement } from '../../metadata/fleet-store.ts';
 import type { EngineParts } from '../engine-parts.ts';
 import { ObjectWalk, type OwnerMargin } from './object-walk.ts';
+import { type JudgedPlacement, PlacementWatch } from './placement-watch.ts';
 import {
   compareMargins,
   countMargins,
@@ -70,10 +71,15 @@ export class RedundancyCounter {
   readonly #parts: EngineParts;
   /** Since when a provider has not been up, as far as this has seen. */
   readonly #absentSinceMs = new Map<ProviderId, number>();
+  /** Placements below the full margin, as of the last count of owners. */
+  readonly #below = new Map<number, JudgedPlacement>();
+  readonly #watch: PlacementWatch;
   #owners: OwnersBelow | undefined;
 
   constructor(parts: EngineParts) {
+    const { metadata, fleet } = parts;
     this.#parts = parts;
+    this.#watch = new PlacementWatch({ metadata, fleet, isWanted: isBelow, kept: this.#below });
   }
 
   /** How many stripes and bytes stand at each margin, and what waits for repair: both of one moment. */
@@ -111,7 +117,10 @@ export class RedundancyCounter {
     const { metadata, fleet, clock } = this.#parts;
     const standingOf = freezeStandings((id) => fleet.standingOf(id));
     const countedAtMs = clock.now();
-    const walk = new ObjectWalk(metadata, standingOf, isBelow);
+    const walk = new ObjectWalk(metadata, standingOf, isBelow, async () => {
+      await this.#watch.refresh(standingOf);
+      return Array.from(this.#below.values(), ({ placement }) => placement);
+    });
     const counts = new Map<Margin, { objects: number; parts: number; systemObjects: number }>();
     const count = ({ owner, margin }: OwnerMargin): void => {
       const entry = counts.get(margin) ?? { objects: 0, parts: 0, systemObjects: 0 };

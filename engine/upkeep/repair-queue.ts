@@ -4,7 +4,9 @@ import type { ProviderId, Stripe, StripeId } from '../../core/model.ts';
 import type { Placement } from '../../metadata/fleet-store.ts';
 import type { MetadataStore } from '../../metadata/metadata-store.ts';
 import type { Fleet } from '../../placement/fleet.ts';
-import { freezeStandings, judgePlacement, type Redundancy, type StandingOf } from './redundancy.ts';
+import { PlacementWatch } from './placement-watch.ts';
+import { freezeStandings, type Redundancy } from './redundancy.ts';
+import { RepairOrder } from './repair-order.ts';
 
 const firstRetryMs = 5_000;
 const maxRetryMs = 600_000;
@@ -45,6 +47,8 @@ export class RepairQueue {
   readonly #log: Log;
   readonly #sweeps = new Map<number, Sweep>();
   readonly #reported = new Set<number>();
+  readonly #order = new RepairOrder();
+  readonly #watch: PlacementWatch;
   #up = new Set<ProviderId>();
 
   constructor(parts: { metadata: MetadataStore; fleet: Fleet; clock: Clock; log: Log }) {
@@ -52,18 +56,22 @@ export class RepairQueue {
     this.#fleet = parts.fleet;
     this.#clock = parts.clock;
     this.#log = parts.log;
+    const { metadata, fleet } = parts;
+    const isWanted = ({ lacking }: Redundancy): boolean => lacking > 0;
+    this.#watch = new PlacementWatch({ metadata, fleet, isWanted, kept: this.#order });
   }
 
   /** The next stripes, the most urgent first. None where all that can be done now was tried. */
   async take(limit: number): Promise<QueuedStripe[]> {
     const standingOf = freezeStandings((id) => this.#fleet.standingOf(id));
-    const queue = rankRepairs(await this.#metadata.listPlacements(), standingOf);
-    this.#forgetOthers(queue);
+    await this.#watch.refresh(standingOf);
+    for (const id of this.#sweeps.keys()) if (!this.#order.has(id)) this.#sweeps.delete(id);
     if (this.#isAnyBack()) this.#tryAllSoon();
     const taken: QueuedStripe[] = [];
-    for (const { placement, redundancy } of queue) {
+    for (const { placement, redundancy } of this.#order) {
       if (taken.length >= limit) break;
       if (redundancy.finalMargin < 0) this.#reportLost(placement);
+      if (this.#isWaiting(placement)) continue;
       for (const queued of await this.#sweep(placement, redundancy, limit - taken.length)) taken.push(queued);
     }
     return taken;
@@ -99,11 +107,7 @@ export class RepairQueue {
     const { id: placementId } = placement;
     const sweep = this.#sweeps.get(placementId) ?? newSweep();
     this.#sweeps.set(placementId, sweep);
-    if (sweep.restartAtMs !== undefined) {
-      if (sweep.restartAtMs <= this.#clock.now()) beginAgain(sweep);
-      // Beyond the end there is only what came since.
-      else if (placement.stripes <= sweep.failed) return [];
-    }
+    if (sweep.restartAtMs !== undefined && sweep.restartAtMs <= this.#clock.now()) beginAgain(sweep);
     let previous = sweep.after;
     const stripes = await this.#metadata.listPlacedStripes(placementId, previous, limit);
     sweep.after = stripes.at(-1)?.id ?? sweep.after;
@@ -117,9 +121,11 @@ export class RepairQueue {
     });
   }
 
-  #forgetOthers(queue: readonly RankedPlacement[]): void {
-    const ids = new Set(queue.map(({ placement }) => placement.id));
-    for (const id of this.#sweeps.keys()) if (!ids.has(id)) this.#sweeps.delete(id);
+  /** Whether a sweep has come to the end, and nothing came since. */
+  #isWaiting({ id, stripes }: Placement): boolean {
+    const sweep = this.#sweeps.get(id);
+    if (sweep?.restartAtMs === undefined) return false;
+    return sweep.restartAtMs > this.#clock.now() && stripes <= sweep.failed;
   }
 
   /** Whether a provider is up that was not: then what waited may be possible. */
@@ -150,24 +156,6 @@ export class RepairQueue {
       'DATA LOST: stripes have fewer good shards than it takes to read them',
     );
   }
-}
-
-export interface RankedPlacement {
-  readonly placement: Placement;
-  readonly redundancy: Redundancy;
-}
-
-/**
- * What is to be repaired, in this order: by how many losses it can bear now, and among equals by how many shards it lacks.
- * What cannot be read now comes last.
- */
-export function rankRepairs(placements: readonly Placement[], standingOf: StandingOf): RankedPlacement[] {
-  const order = ({ redundancy: { margin } }: RankedPlacement): number =>
-    margin >= 0 ? margin : Number.MAX_SAFE_INTEGER + margin;
-  return placements
-    .map((placement) => ({ placement, redundancy: judgePlacement(placement, standingOf) }))
-    .filter(({ redundancy }) => redundancy.lacking > 0)
-    .sort((a, b) => order(a) - order(b) || b.redundancy.lacking - a.redundancy.lacking);
 }
 
 function newSweep(): Sweep {

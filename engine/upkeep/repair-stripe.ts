@@ -8,6 +8,7 @@ import type { EngineParts } from '../engine-parts.ts';
 import { readRow } from '../read-row.ts';
 import { ShardLane } from '../shard-lane.ts';
 import { checkCost, checkShard } from './check-shard.ts';
+import type { Liars } from './liars.ts';
 import { LockedProvider } from './locked-provider.ts';
 import type { Work } from './throttle.ts';
 
@@ -24,10 +25,8 @@ export interface RepairOutcome {
 }
 
 export interface RepairSetting {
-  /** Providers that lately did not keep what they acknowledged: they get nothing. */
-  isLiar(id: ProviderId): boolean;
-  /** Told of one that did not. */
-  noteLiar(id: ProviderId, error: unknown): void;
+  /** Providers that get nothing, since they lately did not keep what they acknowledged. */
+  readonly liars: Liars;
 }
 
 const whole: RepairOutcome = { repaired: 0, bytes: 0, unkept: 0, isWhole: true };
@@ -165,7 +164,7 @@ class StripeRepair {
    */
   #openPlacer(shared: Placer, returned: Provider[], index: number): Placer {
     const { fleet, locks } = this.#parts;
-    const isFit = ({ id }: Provider): boolean => fleet.standingOf(id) === 'up' && !this.#setting.isLiar(id);
+    const isFit = ({ id }: Provider): boolean => fleet.standingOf(id) === 'up' && !this.#setting.liars.has(id);
     const owners = this.#bad.filter((shard) => shard.index === index).map(({ providerId }) => providerId);
     const take = (): Provider | undefined => {
       for (let next = shared.take(); next !== undefined; next = shared.take()) {
@@ -301,7 +300,7 @@ class StripeRepair {
     } catch (error) {
       this.#signal.throwIfAborted();
       this.#unkept += 1;
-      this.#setting.noteLiar(placed.providerId, error);
+      this.#setting.liars.note(placed.providerId, error);
       return false;
     }
   }

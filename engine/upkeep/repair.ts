@@ -1,10 +1,9 @@
 import { AbortScope } from '../../core/abort.ts';
 import { isFailure } from '../../core/failure.ts';
 import { forEachBounded } from '../../core/for-each-bounded.ts';
-import type { PlacedShard, ProviderId, Stripe, StripeId } from '../../core/model.ts';
+import type { PlacedShard, Stripe, StripeId } from '../../core/model.ts';
 import { maxSingleBlockBytes } from '../../erasure/geometry.ts';
 import type { EngineParts } from '../engine-parts.ts';
-import { RecentNotes } from '../recent-notes.ts';
 import { DamageNotes } from './damage-notes.ts';
 import { RepairPace } from './repair-pace.ts';
 import { type QueuedStripe, RepairQueue } from './repair-queue.ts';
@@ -17,8 +16,6 @@ const maxRoundMs = 1_000;
 /** Stripes repaired at once: enough to keep many providers busy, unless their rows take more than this share of the memory for reads. */
 const maxWidth = 12;
 const budgetShare = 0.25;
-/** How long a provider that did not keep what it acknowledged gets nothing from repair. */
-const liarAgeMs = 120_000;
 
 export interface RepairPass {
   /** Shards that were rebuilt. */
@@ -35,13 +32,12 @@ export class Repairer {
   readonly #queue: RepairQueue;
   readonly #damages: DamageNotes;
   readonly #throttle: Throttle;
-  readonly #liars: RecentNotes;
   readonly #setting: RepairSetting;
   readonly #width: number;
   /** How fast lost shards are rebuilt. */
   readonly pace = new RepairPace();
 
-  constructor(parts: EngineParts) {
+  constructor(parts: EngineParts, setting: RepairSetting) {
     const { limits, clientLoad, profiles, readBudget } = parts;
     this.#parts = parts;
     this.#queue = new RepairQueue(parts);
@@ -51,11 +47,7 @@ export class Repairer {
       operationsPerS: limits.repairOpsPerS,
       load: clientLoad,
     });
-    this.#liars = new RecentNotes({ maxNotes: 1_000, ageMs: liarAgeMs, clock: parts.clock });
-    this.#setting = {
-      isLiar: (id) => this.#liars.has(id),
-      noteLiar: (id, error) => this.#noteLiar(id, error),
-    };
+    this.#setting = setting;
     const rowBytes = Math.max(...profiles.map(({ k, m }) => (k + m) * maxSingleBlockBytes));
     const fitting = Math.floor((readBudget.capacityBytes * budgetShare) / rowBytes);
     this.#width = Math.min(Math.max(fitting, 1), maxWidth);
@@ -162,11 +154,5 @@ export class Repairer {
       metrics.repairedBytes.inc(outcome.bytes);
     }
     return outcome;
-  }
-
-  #noteLiar(id: ProviderId, error: unknown): void {
-    this.#parts.metrics.repairsNotKept.inc({ provider: id });
-    if (!this.#liars.note(id)) return;
-    this.#parts.log.error({ provider: id, err: error }, 'provider did not keep a shard that it acknowledged');
   }
 }

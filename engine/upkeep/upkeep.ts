@@ -1,10 +1,11 @@
 import { isFailure } from '../../core/failure.ts';
-import type { PlacedShard, Stripe } from '../../core/model.ts';
+import type { PlacedShard, ProviderId, Stripe } from '../../core/model.ts';
 import type { EngineParts } from '../engine-parts.ts';
 import { FreedCollector } from './collect-freed.ts';
 import { OrphanCollector } from './collect-orphans.ts';
 import { Compactor } from './compact.ts';
 import { type DurabilityQuestion, type DurabilityReport, reportDurability } from './durability-report.ts';
+import { Liars } from './liars.ts';
 import { type MoveProgress, ShardMover } from './move/mover.ts';
 import { type AtRiskPage, type AtRiskQuery, type OwnersBelow, RedundancyCounter } from './redundancy-counter.ts';
 import { Repairer } from './repair.ts';
@@ -23,6 +24,8 @@ const reclaimRestMs = 200;
 const completionIntervalMs = 3_600_000;
 /** Between two counts of who lives below the full margin. */
 const minCountRestMs = 10_000;
+/** The part of the time that the gauges of margins may take. */
+const maxCountPart = 0.05;
 
 export interface UpkeepReport {
   readonly stripesForgotten: number;
@@ -50,17 +53,20 @@ export class Upkeep {
   #freedBackoff = 1;
   /** Whether repair has just found that nothing can be done. */
   #isRepairStuck = false;
+  /** When the gauges of margins are due again. */
+  #countMarginsAtMs = 0;
 
   constructor(parts: EngineParts) {
     const { upkeepIntervalMs, orphanIntervalMs, compactBytesPerS } = parts.limits;
     this.#parts = parts;
     this.#freed = new FreedCollector(parts);
     this.#orphans = new OrphanCollector(parts);
-    this.#repairer = new Repairer(parts);
+    const liars = new Liars(parts);
+    this.#repairer = new Repairer(parts, { liars });
     this.#compactor = new Compactor(parts);
     this.#counter = new RedundancyCounter(parts);
     this.#scrubber = new Scrubber(parts);
-    this.#mover = new ShardMover(parts);
+    this.#mover = new ShardMover(parts, liars);
     this.#compactThrottle = new Throttle({
       bytesPerS: compactBytesPerS,
       operationsPerS: Number.POSITIVE_INFINITY,
@@ -119,6 +125,7 @@ export class Upkeep {
       while (await this.#reclaimPieces(signal));
     });
     await this.#forgetCompletions();
+    this.#countMarginsAtMs = 0;
     await this.#countUsage();
     await this.countOwners(signal);
     return { stripesForgotten, shardsRepaired, bytesCompacted };
@@ -142,6 +149,24 @@ export class Upkeep {
   /** Empties what drains and evens out, as far as that can be done now and as fast as it can. Returns how many shards were moved. */
   moveShards(signal: AbortSignal): Promise<number> {
     return this.#runner.exclusively('move shards', () => this.#mover.moveAll(signal));
+  }
+
+  /**
+   * Makes sure that nobody needs a provider any more that holds no shard of a stripe: what was moved from it is journaled, and its old copies are
+   * deleted.
+   *
+   * @returns why it should wait, in words; undefined where it need not
+   */
+  async settleRemoval(id: ProviderId): Promise<string | undefined> {
+    const { journal } = this.#parts;
+    try {
+      await journal.flush();
+    } catch (error) {
+      return `the journal cannot tell where its shards are now: ${(error as Error).message}`;
+    }
+    const copies = await this.#mover.clearOldCopies(id, this.#runner.signal);
+    if (copies === 0) return undefined;
+    return `${copies} shards that were moved from it are still kept there, until nobody reads them: try again in a minute`;
   }
 
   readMoveProgress(): Promise<MoveProgress> {
@@ -296,6 +321,17 @@ export class Upkeep {
     metrics.stripes.set({ state: 'freed' }, usage.freedStripes);
     metrics.storageBytes.set({ kind: 'stored' }, usage.storedBytes);
     metrics.storageBytes.set({ kind: 'needed' }, usage.neededBytes);
+    if (performance.now() >= this.#countMarginsAtMs) await this.#countMargins();
+    metrics.upkeepRateFactor.set(this.#parts.clientLoad.lastFactor);
+    await this.#repairer.pace.load(metadata);
+    await this.#repairer.pace.save(metadata);
+    return limits.upkeepIntervalMs;
+  }
+
+  /** All placements are looked at for it, which takes at most so much of the time. */
+  async #countMargins(): Promise<void> {
+    const { metrics } = this.#parts;
+    const startedAtMs = performance.now();
     const { margins, backlog } = await this.#counter.countStripes();
     for (const { margin, stripes, storedBytes } of margins) {
       metrics.stripesAtMargin.set({ margin }, stripes);
@@ -303,10 +339,8 @@ export class Upkeep {
     }
     metrics.repairQueueStripes.set(backlog.stripes);
     metrics.repairOldestSeconds.set((backlog.oldestMs ?? 0) / 1000);
-    metrics.upkeepRateFactor.set(this.#parts.clientLoad.lastFactor);
-    await this.#repairer.pace.load(metadata);
-    await this.#repairer.pace.save(metadata);
-    return limits.upkeepIntervalMs;
+    const endedAtMs = performance.now();
+    this.#countMarginsAtMs = endedAtMs + (endedAtMs - startedAtMs) / maxCountPart;
   }
 
   /** Rests four times as long as it took. */

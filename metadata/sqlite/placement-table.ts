@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Database, Statement } from 'better-sqlite3';
 import type { ProviderId } from '../../core/model.ts';
-import type { Placement } from '../fleet-store.ts';
+import type { Placement, PlacementChanges } from '../fleet-store.ts';
 import type { NameTable } from './name-table.ts';
 import { decodeHolders } from './shard-codec.ts';
 import type { StripeRow } from './stripe-row.ts';
@@ -10,6 +10,9 @@ import type { StripeRow } from './stripe-row.ts';
 const maxCached = 1 << 16;
 /** Rows that a listing reads before the event loop has a turn. */
 const rowsPerTurn = 1024;
+
+/** Placements that are remembered as changed. */
+const defaultMaxChanged = 1 << 14;
 
 /** What stripes of one placement have in common, besides who holds their shards. */
 export type StripeShape = Pick<StripeRow, 'profile' | 'k' | 'm' | 'shard_count'>;
@@ -51,9 +54,15 @@ export class PlacementTable {
   #unmarkedKeys: string[] = [];
   /** For each listing under way, the placements that were written since it began. */
   readonly #watches = new Set<Set<number>>();
+  readonly #maxChanged: number;
+  /** In which batch placements were written last, the latest at the end; of the batches up to `#unknownSince` not all are known. */
+  readonly #changedIn = new Map<number, number>();
+  #batch = 0;
+  #unknownSince = 0;
 
-  constructor(parts: { db: Database; names: NameTable }) {
+  constructor(parts: { db: Database; names: NameTable; maxChanged?: number }) {
     const { db } = parts;
+    this.#maxChanged = parts.maxChanged ?? defaultMaxChanged;
     this.#names = parts.names;
     const select = 'SELECT id, profile, k, m, shard_count, holders, stripes, stored_bytes FROM placements';
     this.#find = db.prepare(`
@@ -124,14 +133,22 @@ export class PlacementTable {
    *
    * @param waitDurable waits until all that was written is durable
    */
-  async list(waitDurable: () => Promise<void> | undefined): Promise<Placement[]> {
+  async list(
+    waitDurable: () => Promise<void> | undefined,
+    isWanted: (placement: Placement) => boolean = () => true,
+  ): Promise<Placement[]> {
     const placements = new Map<number, Placement>();
+    const take = (row: PlacementRow): void => {
+      const placement = this.#toPlacement(row);
+      if (isWanted(placement)) placements.set(row.id, placement);
+      else placements.delete(row.id);
+    };
     const watch = new Set<number>();
     this.#watches.add(watch);
     try {
       await waitDurable();
       for (let page = this.#list.all(-1, rowsPerTurn); page.length > 0; ) {
-        for (const row of page) placements.set(row.id, this.#toPlacement(row));
+        for (const row of page) take(row);
         if (page.length < rowsPerTurn) break;
         await nextTurn();
         await waitDurable();
@@ -139,13 +156,34 @@ export class PlacementTable {
       }
       for (const id of watch) {
         const row = this.#get.get(id);
-        if (row) placements.set(id, this.#toPlacement(row));
+        if (row) take(row);
         else placements.delete(id);
       }
     } finally {
       this.#watches.delete(watch);
     }
     return [...placements.values()];
+  }
+
+  /** @param waitDurable waits until all that was written is durable */
+  async readChanges(
+    mark: number | undefined,
+    waitDurable: () => Promise<void> | undefined,
+  ): Promise<PlacementChanges | undefined> {
+    await waitDurable();
+    const changes = { mark: this.#batch, placements: [] as Placement[], goneIds: [] as number[] };
+    if (mark === undefined) return changes;
+    if (mark < this.#unknownSince) return undefined;
+    const ids = Array.from(this.#changedIn, ([id, batch]) => (batch > mark ? id : -1)).filter((id) => id >= 0);
+    for (const [at, id] of ids.entries()) {
+      const row = this.#get.get(id);
+      if (row) changes.placements.push(this.#toPlacement(row));
+      else changes.goneIds.push(id);
+      if (at % rowsPerTurn !== rowsPerTurn - 1) continue;
+      await nextTurn();
+      await waitDurable();
+    }
+    return changes;
   }
 
   mark(): void {
@@ -169,6 +207,7 @@ export class PlacementTable {
       if (stripes <= 0) this.#dropEmpty(id);
       for (const watch of this.#watches) watch.add(id);
     }
+    this.#noteChanges();
     this.#pending.clear();
     this.mark();
   }
@@ -176,7 +215,24 @@ export class PlacementTable {
   reload(): void {
     this.#ids.clear();
     this.#pending.clear();
+    this.#changedIn.clear();
+    this.#unknownSince = ++this.#batch;
     this.mark();
+  }
+
+  #noteChanges(): void {
+    if (this.#pending.size === 0) return;
+    this.#batch += 1;
+    for (const id of this.#pending.keys()) {
+      // To the end: they are in order of their last change.
+      this.#changedIn.delete(id);
+      this.#changedIn.set(id, this.#batch);
+    }
+    for (const [id, batch] of this.#changedIn) {
+      if (this.#changedIn.size <= this.#maxChanged) break;
+      this.#changedIn.delete(id);
+      this.#unknownSince = batch;
+    }
   }
 
   #dropEmpty(id: number): void {

@@ -15,7 +15,7 @@ import type {
   VersionId,
   VersioningState,
 } from '../../core/model.ts';
-import type { Placement } from '../fleet-store.ts';
+import type { Placement, PlacementChanges } from '../fleet-store.ts';
 import type {
   BucketPage,
   BucketQuery,
@@ -45,16 +45,15 @@ import type { ChangeSet, ImportReport, MetadataRecord, RecordPage } from '../rec
 import { BucketTable } from './bucket-table.ts';
 import { ChangeLog } from './change-log.ts';
 import { ExtentMover } from './extent-mover.ts';
-import { ImportFinisher } from './import-finisher.ts';
 import { LeftoverTally } from './leftover-tally.ts';
 import { Listings } from './listings.ts';
 import { NameTable } from './name-table.ts';
 import { type DatabaseLog, openDatabase, openLog } from './open-database.ts';
 import { PlacementTable } from './placement-table.ts';
 import { ProviderTable } from './provider-table.ts';
-import { RecordImporter } from './record-importer.ts';
 import { RecordReader } from './record-reader.ts';
 import { SettingTable } from './setting-table.ts';
+import { StoreImport } from './store-import.ts';
 import { StoreState } from './store-state.ts';
 import { StripeReferences } from './stripe-references.ts';
 import { StripeTable } from './stripe-table.ts';
@@ -100,12 +99,9 @@ class SqliteStore implements MetadataStore {
   readonly #systemObjects: SystemObjectTable;
   readonly #changes: ChangeLog;
   readonly #records: RecordReader;
-  readonly #importer: RecordImporter;
-  readonly #finisher: ImportFinisher;
-  readonly #state: StoreState;
+  readonly #import: StoreImport;
   readonly #queue: WriteQueue;
   readonly #log: DatabaseLog | undefined;
-  #importing: Promise<void> | undefined;
 
   constructor({ db, clock, log }: { db: Database; clock: Clock; log: Log }) {
     const names = new NameTable({ db });
@@ -134,12 +130,10 @@ class SqliteStore implements MetadataStore {
     this.#systemObjects = new SystemObjectTable({ db, tally, stripes });
     this.#changes = changes;
     this.#records = new RecordReader({ db, names, changes, tally });
-    this.#importer = new RecordImporter({ db, names, tally });
-    this.#finisher = new ImportFinisher({ db, clock });
     const state = new StoreState({ names, tally, changes, buckets, references, stripes, placements, leftovers });
     this.#log = openLog(db);
     this.#queue = new WriteQueue({ db, state, log, flush: this.#log?.flush });
-    this.#state = state;
+    this.#import = new StoreImport({ db, names, tally, clock, queue: this.#queue, state });
   }
 
   drawNumber(): number {
@@ -290,8 +284,12 @@ class SqliteStore implements MetadataStore {
     return this.#queue.run(() => this.#providers.forget(id));
   }
 
-  listPlacements(): Promise<Placement[]> {
-    return this.#placements.list(() => this.#queue.flushing);
+  listPlacements(isWanted?: (placement: Placement) => boolean): Promise<Placement[]> {
+    return this.#placements.list(() => this.#queue.flushing, isWanted);
+  }
+
+  readPlacementChanges(mark: number | undefined): Promise<PlacementChanges | undefined> {
+    return this.#placements.readChanges(mark, () => this.#queue.flushing);
   }
 
   async listUsedProfiles(): Promise<string[]> {
@@ -372,26 +370,12 @@ class SqliteStore implements MetadataStore {
     return this.#records.readPage(cursor, limit);
   }
 
-  async importRecords(records: readonly MetadataRecord[]): Promise<void> {
-    this.#importing ??= this.#beginImport();
-    await this.#importing;
-    await this.#queue.run(() => this.#importer.add(records));
+  importRecords(records: readonly MetadataRecord[]): Promise<void> {
+    return this.#import.add(records);
   }
 
-  /** Everything is durable with the last commit, which flushes the log and, by way of the checkpoint, the database. */
-  async finishImport(): Promise<ImportReport> {
-    this.#importing ??= this.#beginImport();
-    await this.#importing;
-    this.#db.pragma('synchronous = FULL');
-    const report = await this.#queue.run(() => {
-      const result = this.#finisher.finish();
-      this.#state.reload();
-      return result;
-    });
-    this.#db.pragma('wal_checkpoint(TRUNCATE)');
-    this.#db.pragma('synchronous = NORMAL');
-    this.#importing = undefined;
-    return report;
+  finishImport(): Promise<ImportReport> {
+    return this.#import.finish();
   }
 
   async knownNumbers(numbers: readonly number[]): Promise<Set<number>> {
@@ -403,12 +387,5 @@ class SqliteStore implements MetadataStore {
     await this.#queue.close();
     this.#log?.close();
     this.#db.close();
-  }
-
-  /** That an import is under way is durable before any of it is written without flushes. */
-  async #beginImport(): Promise<void> {
-    await this.#queue.run(() => this.#importer.begin());
-    this.#db.pragma('wal_checkpoint(TRUNCATE)');
-    this.#db.pragma('synchronous = OFF');
   }
 }

@@ -6,19 +6,29 @@ import { type CallWork, type ProviderCall, WrappedProvider } from './wrapped-pro
 /**
  * Gives every call `timeoutMs`, after which it fails with `provider-timeout`, whatever the provider does: its signal is
  * aborted, and what it answers later is dropped. The same holds when the caller's own signal is aborted.
+ * Calls that send a shard's bytes have `writeTimeoutMs`, the same unless given: over a slow link they take long.
  *
  * A `commit` that timed out may still have made the shard visible: an orphan, which `collect` removes.
  */
-export function withDeadline(provider: Provider, options: { timeoutMs: number }): Provider {
-  return new DeadlineProvider(provider, options.timeoutMs);
+export function withDeadline(provider: Provider, options: DeadlineOptions): Provider {
+  return new DeadlineProvider(provider, options);
 }
+
+export interface DeadlineOptions {
+  readonly timeoutMs: number;
+  readonly writeTimeoutMs?: number | undefined;
+}
+
+const writeCalls: ReadonlySet<ProviderCall> = new Set<ProviderCall>(['putShard', 'append', 'commit']);
 
 class DeadlineProvider extends WrappedProvider {
   readonly #timeoutMs: number;
+  readonly #writeTimeoutMs: number;
 
-  constructor(inner: Provider, timeoutMs: number) {
+  constructor(inner: Provider, { timeoutMs, writeTimeoutMs = timeoutMs }: DeadlineOptions) {
     super(inner);
     this.#timeoutMs = timeoutMs;
+    this.#writeTimeoutMs = writeTimeoutMs;
   }
 
   protected override async run<T>(call: ProviderCall, signal: AbortSignal | undefined, work: CallWork<T>): Promise<T> {
@@ -51,10 +61,11 @@ class DeadlineProvider extends WrappedProvider {
   race<T>(call: ProviderCall, ending: Ending, work: CallWork<T>, discard?: (late: T) => void): Promise<T> {
     const { signal } = ending;
     if (signal.aborted) return Promise.reject(signal.reason);
+    const timeoutMs = writeCalls.has(call) ? this.#writeTimeoutMs : this.#timeoutMs;
     return new Promise<T>((resolve, reject) => {
       const timer = setTimeout(() => {
-        ending.abort(new Failure('provider-timeout', { providerId: this.id, call, timeoutMs: this.#timeoutMs }));
-      }, this.#timeoutMs);
+        ending.abort(new Failure('provider-timeout', { providerId: this.id, call, timeoutMs }));
+      }, timeoutMs);
       const end = () => {
         clearTimeout(timer);
         reject(signal.reason);

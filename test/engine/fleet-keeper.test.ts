@@ -78,6 +78,8 @@ class World {
   readonly holders = new Set<ProviderId>();
   /** Writes to the store so far, and which of them fails. */
   writes = 0;
+  /** Why nobody may be removed. */
+  hindrance: string | undefined;
   failingWrite: number | undefined;
   readonly #store: MetadataStore;
   fleet!: Fleet;
@@ -107,6 +109,7 @@ class World {
       log: { ...silentLog, info: () => {}, warn } as unknown as Log,
       masterKey,
       openProvider: async ({ location }) => this.placeAt(location).open(),
+      settleRemoval: async () => this.hindrance,
       retryMs: 5_000,
       measureMs: 30_000,
     });
@@ -300,6 +303,18 @@ describe('the keeper of the fleet', () => {
     assert.deepEqual(await world.states(), ['a gone lost', 'b active up']);
     await assert.rejects(world.keeper.suspend(id('a')), failsWith('provider-in-use', /it is gone/));
     assert.equal((await world.keeper.resume(id('a'))).standing, 'up');
+  });
+
+  it('does not remove what upkeep still needs, and says why; one that is lost is removed all the same', async () => {
+    world.hindrance = 'three old copies';
+    await assert.rejects(
+      world.keeper.remove(id('a'), { isLost: false }),
+      (error) => isFailure(error, 'provider-in-use') && error.detail.reason === 'three old copies',
+    );
+    assert.equal(world.fleet.findRecord(id('a'))?.state, 'active');
+    assert.equal(await world.keeper.remove(id('a'), { isLost: true }), true);
+    world.hindrance = undefined;
+    assert.equal(await world.keeper.remove(id('b'), { isLost: false }), true);
   });
 
   it('does not remove what holds shards, unless it is lost; then when nothing names it any more', async () => {

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { afterEach, describe, it } from 'node:test';
+import type { ProviderLocation } from '../../core/model.ts';
 import type { FaultyProvider } from '../../placement/providers/faulty-provider.ts';
 import { patternBytes } from '../harness/pattern-bytes.ts';
 import {
   assertBudgetsFree,
   bucketName,
   createTestEngine,
+  failure,
   get,
   listCids,
   ownerId,
@@ -79,6 +81,42 @@ describe('writing to providers that are late, down, slow or full', { timeout: 60
       await assertBudgetsFree(test);
     });
   }
+
+  for (const sizeBytes of sizes.slice(1)) {
+    it(`${sizeBytes} bytes are refused within seconds, not at a deadline, where two of six hang and five are needed`, async () => {
+      const limits = { ...patient.limits, stuckWriteMs: 60 };
+      test = await createTestEngine({ ...patient, limits });
+      for (const provider of test.providers.slice(0, 2)) provider.faults.always('all', 'hang');
+      await assert.rejects(putSome('key', sizeBytes), failure('too-few-writes'));
+      for (const { id } of test.providers.slice(0, 2)) assert.equal(test.health.state(id), 'open');
+      await assertBudgetsFree(test);
+    });
+  }
+
+  for (const sizeBytes of sizes) {
+    it(`${sizeBytes} bytes are stored where two of seven hang`, async () => {
+      test = await createTestEngine({ ...patient, providerCount: 7 });
+      for (const provider of test.providers.slice(0, 2)) provider.faults.always('all', 'hang');
+      for (let turn = 0; turn < 3; turn++) await putSome(`key ${turn}`, sizeBytes);
+      for (let turn = 0; turn < 3; turn++) await assertHolds(`key ${turn}`, sizeBytes);
+      await assertBudgetsFree(test);
+    });
+  }
+
+  it('have more patience with a bucket, which may lie behind a slow link', async () => {
+    const limits = { ...patient.limits, stuckWriteMs: 1, stuckBucketWriteMs: 600_000 };
+    test = await createTestEngine({ ...patient, limits });
+    const { fleet } = test.parts;
+    fleet.apply(
+      fleet.members.map(({ record, provider }) => ({
+        provider,
+        record: { ...record, location: { ...record.location, kind: 'bucket' } as ProviderLocation },
+      })),
+    );
+    for (const provider of test.providers.slice(0, 2)) provider.faults.always('putShard', { slowMs: 300 });
+    await putSome('key', 900 * KiB);
+    assert.ok((await holdersOf('key')).length >= 5);
+  });
 
   it('wait for a provider that is late where the stripe would not be safe without it', async () => {
     test = await createTestEngine({

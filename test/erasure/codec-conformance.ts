@@ -150,6 +150,65 @@ export function testErasureCodec(name: string, make: () => Promise<ErasureCodec>
       assert.deepEqual(Uint8Array.from(codec.reconstruct(given, 4, [1])[0]!), shards[1]);
     });
 
+    it('codes in its own slots as anywhere, also a part of each, and leaves the rest alone', () => {
+      fc.assert(
+        fc.property(codecCase, fc.nat(200), fc.nat(100), (sample, start, more) => {
+          const { k, m } = sample;
+          const expected = makeShards({ ...sample, shardBytes: (sample.shardBytes % 400) + 1 });
+          const shardBytes = expected[0]!.length;
+          const slots = codec.allocateSlots(k + m, start + shardBytes + more);
+          const parts = slots.views.map((view) => view.fill(0x77).subarray(start, start + shardBytes));
+          for (let index = 0; index < k; index++) parts[index]!.set(expected[index]!);
+          codec.encode(parts.slice(0, k), parts.slice(k));
+          assert.deepEqual(parts.map(copyOf), expected);
+          const lost = range(k + m).filter((index) => (sample.seed >> index) & 1);
+          const wanted = lost.slice(0, m);
+          for (const index of wanted) parts[index]!.fill(0);
+          const given = parts.map((part, index) => (wanted.includes(index) ? undefined : part));
+          const into = wanted.map((index) => parts[index]!);
+          const rebuilt = codec.reconstruct(given, k, wanted, into);
+          assert.ok(rebuilt.every((shard, at) => shard === into[at]));
+          assert.deepEqual(parts.map(copyOf), expected);
+          for (const part of parts) part.fill(0x77);
+          for (const view of slots.views) assert.ok(view.every((byte) => byte === 0x77));
+          slots.release();
+        }),
+        { numRuns: 30 },
+      );
+    });
+
+    it('gives slots that are as long as asked for and do not touch, and takes them back', () => {
+      const first = codec.allocateSlots(6, 1000);
+      const others = [codec.allocateSlots(3, 64), codec.allocateSlots(256, 1), codec.allocateSlots(2, 3 * 2 ** 20)];
+      for (const [number, slots] of [first, ...others].entries()) {
+        for (const [index, view] of slots.views.entries()) view.fill(number * 16 + (index & 15));
+      }
+      for (const [number, slots] of [first, ...others].entries()) {
+        assert.ok(slots.bytes >= slots.views.reduce((sum, { length }) => sum + length, 0));
+        for (const [index, view] of slots.views.entries()) {
+          assert.ok(view.every((byte) => byte === number * 16 + (index & 15)));
+        }
+      }
+      for (const slots of [...others, first]) {
+        slots.release();
+        slots.release();
+      }
+      const again = [codec.allocateSlots(6, 1000), codec.allocateSlots(6, 1000)];
+      again[0]!.views[3]!.fill(1);
+      again[1]!.views[3]!.fill(2);
+      assert.ok(again[0]!.views[3]!.every((byte) => byte === 1));
+      for (const slots of again) slots.release();
+      for (const [count, slotBytes] of [
+        [0, 1],
+        [257, 1],
+        [1, 0],
+        [1, 1.5],
+        [1, 2 ** 27],
+      ] as const) {
+        assert.throws(() => codec.allocateSlots(count, slotBytes), RangeError);
+      }
+    });
+
     it('refuses arguments that break the contract', () => {
       const shard = () => new Uint8Array(8);
       const refused: (() => unknown)[] = [
@@ -164,6 +223,8 @@ export function testErasureCodec(name: string, make: () => Promise<ErasureCodec>
         () => codec.reconstruct([shard(), shard(), undefined], 2, [2, 2]),
         () => codec.reconstruct([shard(), new Uint8Array(9), undefined], 2, [2]),
         () => codec.reconstruct([shard(), shard()], 0, []),
+        () => codec.reconstruct([shard(), shard(), undefined], 2, [2], []),
+        () => codec.reconstruct([shard(), shard(), undefined], 2, [2], [new Uint8Array(9)]),
         () => codec.reconstruct([shard(), shard()], 3, []),
       ];
       for (const call of refused) assert.throws(call, RangeError, String(call));
@@ -206,6 +267,11 @@ function makeLongShards(count: number, shardBytes: number): Uint8Array[] {
 
 function blankShards(count: number, shardBytes: number): Uint8Array[] {
   return Array.from({ length: count }, () => new Uint8Array(shardBytes));
+}
+
+/** Without what a Buffer has beyond a Uint8Array. */
+function copyOf(shard: Uint8Array): Uint8Array {
+  return Uint8Array.from(shard);
 }
 
 function range(count: number): number[] {

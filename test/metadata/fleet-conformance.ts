@@ -222,6 +222,31 @@ function testPlacements(make: MakeStore): void {
   );
 
   it(
+    'tells which placements changed since a mark, and lists those that are wanted',
+    withStore(make, async (store) => {
+      await createBucket(store);
+      const [a, b, c] = ['a', 'b', 'c'].map(stripeAt);
+      await putStripes(store, [a!, b!]);
+      const begun = await store.readPlacementChanges(undefined);
+      assert.deepEqual([begun?.placements, begun?.goneIds], [[], []]);
+      assert.deepEqual(await store.readPlacementChanges(begun?.mark), begun);
+      const idAt = async (holder: string) =>
+        (await store.listPlacements((each) => each.providers.includes(idOf(holder)))).map(({ id }) => id);
+      const [goneIds, keptIds] = [await idAt('a'), await idAt('b')];
+      assert.deepEqual([goneIds.length, keptIds.length], [1, 1]);
+      await store.deleteVersion(remove(a!.id));
+      await putStripes(store, [c!]);
+      await store.loseShard(b!.id, b!.shards[1]!);
+      const changes = await store.readPlacementChanges(begun?.mark);
+      const degraded = { ...b!, shards: b!.shards.filter(({ index }) => index !== 1) };
+      assert.deepEqual(withoutIds(changes!.placements), countPlacements([degraded, c!]));
+      assert.deepEqual([...changes!.goneIds].sort(), [...goneIds, ...keptIds].sort());
+      const later = await store.readPlacementChanges(changes?.mark);
+      assert.deepEqual([later?.placements, later?.goneIds], [[], []]);
+    }),
+  );
+
+  it(
     'gives a placement another id once it was empty',
     withStore(make, async (store) => {
       await createBucket(store);

@@ -100,6 +100,16 @@ describe('provider with a deadline', () => {
     await assert.rejects(provider.readShard(cid, 0, 1), (error) => isFailure(error, 'shard-missing'));
   });
 
+  it('gives calls that send bytes as long as a slow link takes, where that was said', async () => {
+    const { inner } = await setUp();
+    const provider = withDeadline(inner, { timeoutMs, writeTimeoutMs: 60_000 });
+    for (const call of ['append', 'commit', 'putShard'] as const) inner.faults.always(call, { slowMs: 3 * timeoutMs });
+    await storeShard(provider, new Uint8Array(7));
+    await provider.putShard(nameOf(new Uint8Array(9)), [new Uint8Array(9)]);
+    inner.faults.always('readShard', { slowMs: 60_000 });
+    await assert.rejects(provider.readShard(cid, 0, 1), isTimeout('readShard'));
+  });
+
   it('counts the time of each call, not of the whole shard', async () => {
     const { inner, provider } = await setUp();
     inner.faults.always('append', { slowMs: 12 });

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { ProviderId, ShardCid, Stripe, StripeId } from '../../core/model.ts';
 import { countMargins, judgePlacement, judgeStripe, nameMargin } from '../../engine/upkeep/redundancy.ts';
-import { rankRepairs } from '../../engine/upkeep/repair-queue.ts';
+import { RepairOrder } from '../../engine/upkeep/repair-order.ts';
 import { storedShardCount } from '../../erasure/geometry.ts';
 import type { Placement } from '../../metadata/fleet-store.ts';
 import type { Standing } from '../../placement/fleet.ts';
@@ -86,7 +86,16 @@ describe('redundancy', () => {
       fc.property(fleet, ([all, stands]) => {
         const placements = all.map((each, id) => ({ ...each.placement, id }));
         const standingOf = lookUp(stands);
-        const ranked = rankRepairs(placements, standingOf);
+        const order = new RepairOrder();
+        for (const each of placements) {
+          const redundancy = judgePlacement(each, standingOf);
+          // One that stood otherwise before, and one that is whole by now.
+          order.set(each.id, { placement: each, redundancy: { margin: 1, finalMargin: 1, lacking: 1 } });
+          if (redundancy.lacking > 0) order.set(each.id, { placement: each, redundancy });
+          else order.delete(each.id);
+        }
+        const ranked = [...order];
+        assert.equal(order.size, ranked.length);
         const lacking = placements.filter((each) => judgePlacement(each, standingOf).lacking > 0);
         assert.deepEqual(new Set(ranked.map((each) => each.placement.id)), new Set(lacking.map(({ id }) => id)));
         const margins = ranked.map(({ redundancy }) => redundancy.margin);

@@ -205,7 +205,7 @@ describe('repair of lost providers', () => {
     liar.faults.always('putShard', 'lose');
     liar.faults.always('commit', 'lose');
     await world.upkeep.runOnce();
-    assert.ok((await readMetric(world.metrics.repairsNotKept, { provider: liar.id })) > 0);
+    assert.ok((await readMetric(world.metrics.shardsNotKept, { provider: liar.id })) > 0);
     liar.faults.clear();
     await assertStatusIsTrue(world, 'what was recorded is there');
     await assertWhole(world, contents);
@@ -220,7 +220,7 @@ describe('repair of lost providers', () => {
     liar.faults.always('putShard', 'flip');
     liar.faults.always('append', 'flip');
     await world.upkeep.runOnce();
-    assert.ok((await readMetric(world.metrics.repairsNotKept, { provider: liar.id })) > 0);
+    assert.ok((await readMetric(world.metrics.shardsNotKept, { provider: liar.id })) > 0);
     liar.faults.clear();
     await assertWhole(world, contents);
   });

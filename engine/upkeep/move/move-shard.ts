@@ -4,8 +4,8 @@ import { shardBytes } from '../../../erasure/shard-format.ts';
 import type { Placer } from '../../../placement/fleet.ts';
 import type { Provider } from '../../../placement/providers/provider.ts';
 import type { EngineParts } from '../../engine-parts.ts';
-import type { RecentNotes } from '../../recent-notes.ts';
 import { checkCost, checkShard } from '../check-shard.ts';
+import type { Liars } from '../liars.ts';
 import { LockedProvider } from '../locked-provider.ts';
 import type { Work } from '../throttle.ts';
 import type { OldCopies } from './old-copies.ts';
@@ -37,7 +37,7 @@ export interface MoveSetting {
   /** Where what a shard leaves behind is noted. */
   readonly oldCopies: OldCopies;
   /** Providers that lately did not keep what they acknowledged: nothing is moved there. */
-  readonly liars: RecentNotes;
+  readonly liars: Liars;
 }
 
 export interface MovedShard {
@@ -169,7 +169,7 @@ class Mover {
       const fault = isOverloaded ? 'failed' : await this.#findFault(source);
       if (fault === 'damaged') return 'damaged';
       const isUnkept = isWritten && (isFailure(error, 'shard-missing') || isFailure(error, 'shard-corrupt'));
-      if (fault === undefined && isUnkept) this.#noteLiar(place.id, error);
+      if (fault === undefined && isUnkept) this.#setting.liars.note(place.id, error);
       else {
         log.warn(
           { stripe: this.#stripe.id, shard: this.#shard.index, from: source.id, to: place.id, err: error },
@@ -178,11 +178,6 @@ class Mover {
       }
       return fault ?? 'refused';
     }
-  }
-
-  #noteLiar(id: ProviderId, error: Failure): void {
-    if (!this.#setting.liars.note(id)) return;
-    this.#parts.log.error({ provider: id, err: error }, 'provider did not keep a shard that it acknowledged');
   }
 
   async #transfer(source: Provider, place: Provider): Promise<void> {

@@ -1,13 +1,11 @@
+import type { ProviderId } from '../../../core/model.ts';
 import type { EngineParts } from '../../engine-parts.ts';
-import { RecentNotes } from '../../recent-notes.ts';
+import type { Liars } from '../liars.ts';
 import { Throttle } from '../throttle.ts';
 import { Drainer, type DrainProgress } from './drain.ts';
 import { OldCopies } from './old-copies.ts';
 import { PlacementList } from './placement-list.ts';
 import { type RebalanceProgress, Rebalancer } from './rebalance.ts';
-
-/** How long nothing is moved to a provider that did not keep what it acknowledged. */
-const liarAgeMs = 120_000;
 
 export interface MoveProgress {
   readonly drains: readonly DrainProgress[];
@@ -24,15 +22,13 @@ export class ShardMover {
   readonly #rebalancer: Rebalancer;
   readonly #intervalMs: number;
 
-  constructor(parts: EngineParts) {
+  /** @param liars shared with repair */
+  constructor(parts: EngineParts, liars: Liars) {
     const { moveBytesPerS, repairOpsPerS, upkeepIntervalMs } = parts.limits;
     const throttle = new Throttle({ bytesPerS: moveBytesPerS, operationsPerS: repairOpsPerS, load: parts.clientLoad });
     this.#oldCopies = new OldCopies(parts);
     this.#list = new PlacementList(parts);
-    const setting = {
-      oldCopies: this.#oldCopies,
-      liars: new RecentNotes({ maxNotes: 1_000, ageMs: liarAgeMs, clock: parts.clock }),
-    };
+    const setting = { oldCopies: this.#oldCopies, liars };
     const others = { throttle, setting, list: this.#list };
     this.#drainer = new Drainer(parts, others);
     this.#rebalancer = new Rebalancer(parts, others);
@@ -69,6 +65,12 @@ export class ShardMover {
     this.#list.expire();
     await this.#oldCopies.sweep(signal);
     return total;
+  }
+
+  /** Deletes what may go of what was moved from a provider and still lies there. Returns how many copies are left. */
+  async clearOldCopies(id: ProviderId, signal: AbortSignal): Promise<number> {
+    if (this.#oldCopies.countAt(id) > 0) await this.#oldCopies.sweep(signal);
+    return this.#oldCopies.countAt(id);
   }
 
   async readProgress(): Promise<MoveProgress> {
