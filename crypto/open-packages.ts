@@ -1,4 +1,5 @@
 import { createDecipheriv } from 'node:crypto';
+import { releaseWhole } from '../core/release-memory.ts';
 import type { DataKey } from './data-key.ts';
 import {
   algorithm,
@@ -72,7 +73,7 @@ export function openPackages(run: SealedRun, target: Uint8Array): OpenedRun {
       const plain = decipher.update(piece);
       target.set(plain, at);
       at += plain.length;
-      releaseOutput(plain);
+      releaseWhole(plain);
     }
     decipher.setAuthTag(cursor.copy(tagBytes));
     try {
@@ -84,11 +85,6 @@ export function openPackages(run: SealedRun, target: Uint8Array): OpenedRun {
     sealedBytes += bytes + tagBytes;
   }
   return { packages, plainBytes, sealedBytes, corrupt: undefined };
-}
-
-/** What ciphers return is memory outside of V8's heap, which the collector is slow to see: half of a large PUT's garbage was that. */
-export function releaseOutput(output: Uint8Array): void {
-  if (output.byteLength === output.buffer.byteLength) (output.buffer as ArrayBuffer).transfer(0);
 }
 
 /** Takes runs of bytes off pieces. */

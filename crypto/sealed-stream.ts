@@ -1,4 +1,5 @@
 import { type CipherGCM, createCipheriv, createDecipheriv } from 'node:crypto';
+import { releaseWhole } from '../core/release-memory.ts';
 import type { DataKey } from './data-key.ts';
 
 /**
@@ -51,7 +52,9 @@ export function sealWhole(dataKey: DataKey, plain: Uint8Array, target: Uint8Arra
     const isLast = index === count - 1;
     const piece = count === 1 ? plain : plain.subarray(index * packageBytes, (index + 1) * packageBytes);
     const cipher = createCipheriv(algorithm, dataKey, packageNonce(index, isLast), cipherOptions);
-    target.set(cipher.update(piece), at);
+    const sealed = cipher.update(piece);
+    target.set(sealed, at);
+    releaseWhole(sealed);
     cipher.final();
     target.set(cipher.getAuthTag(), at + piece.length);
     at += piece.length + tagBytes;
