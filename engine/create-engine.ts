@@ -30,6 +30,7 @@ import { Journal } from './recovery/journal.ts';
 import type { VerifyReport } from './recovery/verify-report.ts';
 import { type VerifyOptions, verifyStore } from './recovery/verify-store.ts';
 import { RowPool, rowBufferBytes } from './row-pool.ts';
+import type { RowThreads } from './row-work/row-threads.ts';
 import { StripePins } from './stripe-pins.ts';
 import { ClientLoad } from './upkeep/client-load.ts';
 import { Upkeep } from './upkeep/upkeep.ts';
@@ -64,6 +65,8 @@ export function createEngine(parts: {
   metrics: Metrics;
   masterKey: MasterKey;
   limits?: Partial<EngineLimits>;
+  /** Threads for large objects; whoever made them closes them. None unless given: the process codes them itself. */
+  rowThreads?: RowThreads | undefined;
   /** Whether changes of the metadata go to the providers as well; off unless set. */
   isJournaling?: boolean;
 }): CreatedEngine {
@@ -79,7 +82,8 @@ export function createEngine(parts: {
     ...parts,
     limits,
     writeBudget,
-    rows: new RowPool(writeBudget),
+    rowThreads: parts.rowThreads,
+    rows: new RowPool(writeBudget, { isShared: parts.rowThreads !== undefined }),
     packRows: new RowPool(budget('packs', maxPacksUnderWay * maxRowBytes(parts.profiles))),
     packerOf: (profile) => {
       const packer = packers.get(profile) ?? new Packer(engineParts, profile);
