@@ -12,7 +12,8 @@ describe('the erasure codec of a gateway', () => {
       [{ codec: { revectorize: true } }, 'wasm-simd-256'],
     ] as const;
     for (const [config, name] of cases) {
-      const gateway = await startGateway({ config });
+      await using opened = new AsyncDisposableStack();
+      const gateway = opened.adopt(await startGateway({ config }), (each) => each.close());
       assert.equal(await readMetric(gateway.adminUrl, 'holdfast_codec_info', `codec="${name}"`), 1);
       const bytes = patternBytes(3 * 2 ** 20 + 77);
       const place = { Bucket: 'coded', Key: 'key' };
@@ -20,7 +21,6 @@ describe('the erasure codec of a gateway', () => {
       await gateway.client.send(new PutObjectCommand({ ...place, Body: bytes }));
       const { Body } = await gateway.client.send(new GetObjectCommand(place));
       assert.ok(Buffer.from(await Body!.transformToByteArray()).equals(bytes));
-      await gateway.close();
     }
   });
 });

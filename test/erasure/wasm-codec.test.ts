@@ -89,6 +89,16 @@ describe('wasm-simd against the package', () => {
     }
   });
 
+  it('tells apart losses that want the same shard', async () => {
+    const codec = createWasmCodec();
+    const [, shards] = makeShards(codec, 4, 2, 500) as [Uint8Array[], Uint8Array[]];
+    codec.encode(shards.slice(0, 4), shards.slice(4));
+    for (const other of [1, 5, 2, 5, 4, 3]) {
+      const given = shards.map((shard, index) => (index === 0 || index === other ? undefined : shard));
+      assert.ok(Buffer.compare(codec.reconstruct(given, 4, [0])[0]!, shards[0]!) === 0, `without ${other}`);
+    }
+  });
+
   it('codes views of its memory that do not lie as slots do, in any order', async () => {
     const reference = await createPackageCodec();
     const codec = createWasmCodec();
