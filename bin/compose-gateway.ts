@@ -12,8 +12,6 @@ import { createMd5Lanes } from '../crypto/md5/create-md5-lanes.ts';
 import { createEngine } from '../engine/create-engine.ts';
 import type { FleetKeeper } from '../engine/fleet/fleet-keeper.ts';
 import type { Upkeep } from '../engine/upkeep/upkeep.ts';
-import { selfTestCodec } from '../erasure/codec-self-test.ts';
-import { createPackageCodec } from '../erasure/package-codec.ts';
 import { Accounts, type AccountWithKeys } from '../gateway/accounts.ts';
 import { AdminHandler } from '../gateway/admin/admin-handler.ts';
 import { adminRoutes } from '../gateway/admin/admin-routes.ts';
@@ -28,9 +26,11 @@ import type { Fleet } from '../placement/fleet.ts';
 import { ProviderProber } from '../placement/provider-prober.ts';
 import { makeFolder } from '../placement/providers/durable-files.ts';
 import type { Provider } from '../placement/providers/provider.ts';
+import { AppenderThreads } from '../placement/providers/segments/appender-threads.ts';
 import { reportHealth } from '../placement/report-health.ts';
 import { reportSpace } from '../placement/report-space.ts';
 import { listen } from './listen.ts';
+import { openCodec } from './open-codec.ts';
 import { configuredProviders, createFleet } from './open-fleet.ts';
 import { rootKeySetting } from './root-account.ts';
 
@@ -64,8 +64,7 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
   const clock = systemClock;
   const metrics = new Metrics({ processMetrics: true });
   const profiles = listProfiles(config);
-  const codec = await createPackageCodec();
-  for (const profile of profiles) selfTestCodec(codec, profile);
+  const codec = await openCodec({ profiles, config, log, metrics });
   const md5 = createMd5Lanes({ log, onHashed: metrics.noteMd5 });
   const metadata = opened.adopt(
     await openSqliteStore({ path: join(config.dataDir, 'metadata.sqlite'), clock, log }),
@@ -74,7 +73,8 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
   await claimStore(metadata, masterKey);
   if (parts.isRootKeyKept) await keepRootKey(metadata, root);
   const { limits } = config;
-  const setting = { limits, metrics, log, wrapProvider: parts.wrapProvider };
+  const appenders = opened.adopt(new AppenderThreads(), (threads) => threads.close());
+  const setting = { limits, metrics, log, appenders, wrapProvider: parts.wrapProvider };
   const settleRemoval = (id: ProviderId): Promise<string | undefined> => upkeep.settleRemoval(id);
   const { fleet, keeper } = createFleet(setting, { metadata, masterKey, settleRemoval });
   opened.defer(() => keeper.close());

@@ -12,6 +12,7 @@ import type { MetadataStore } from '../metadata/metadata-store.ts';
 import { Fleet, type FleetEntry } from '../placement/fleet.ts';
 import { ProviderHealth } from '../placement/provider-health.ts';
 import type { Provider } from '../placement/providers/provider.ts';
+import type { SegmentAppenders } from '../placement/providers/segments/segment-appender.ts';
 import { openProvider, type ProviderOpeningParts, probeLocation } from './open-provider.ts';
 
 export interface FleetSetting {
@@ -27,6 +28,8 @@ export interface FleetSetting {
   >;
   readonly metrics: Metrics;
   readonly log: Log;
+  /** What writes to the segments of directories; libuv's threads unless given. */
+  readonly appenders?: SegmentAppenders | undefined;
   /** Tests put faults between the gateway and its providers here. */
   readonly wrapProvider?: ((provider: Provider) => Provider) | undefined;
 }
@@ -95,11 +98,12 @@ export function directorySettings(id: string, path: string): ProviderSettings {
   return providerSchema.parse({ id, kind: 'directory', path });
 }
 
-function prepareOpening({ limits, metrics, wrapProvider }: FleetSetting): ProviderOpeningParts {
+function prepareOpening({ limits, metrics, appenders, wrapProvider }: FleetSetting): ProviderOpeningParts {
   const { suspectMs, bucketBudgetBytes, budgetWaitMs } = limits;
   return {
     limits,
     metrics,
+    appenders,
     health: new ProviderHealth({ clock: systemClock, suspectMs }),
     clock: systemClock,
     bucketBudget: new ByteBudget({ name: 'buckets', capacityBytes: bucketBudgetBytes, waitMs: budgetWaitMs, metrics }),

@@ -10,6 +10,7 @@ import { checkMarker, markerName } from '../placement/providers/directory-marker
 import { openDirectoryProvider } from '../placement/providers/directory-provider.ts';
 import { hasErrorCode } from '../placement/providers/durable-files.ts';
 import type { Provider } from '../placement/providers/provider.ts';
+import type { SegmentAppenders } from '../placement/providers/segments/segment-appender.ts';
 import { withDeadline } from '../placement/providers/with-deadline.ts';
 import { withObservation } from '../placement/providers/with-observation.ts';
 import { withOrderlyClose } from '../placement/providers/with-orderly-close.ts';
@@ -19,6 +20,8 @@ export interface ProviderOpeningParts {
   readonly metrics: Metrics;
   readonly health: ProviderHealth;
   readonly clock: Clock;
+  /** What writes to the segments of directories. */
+  readonly appenders?: SegmentAppenders | undefined;
   /** Memory for long shards on their way to buckets. */
   readonly bucketBudget: ByteBudget;
   /** Tests put faults between the gateway and its providers here. */
@@ -50,14 +53,14 @@ export async function openProvider(
 async function openLocation(
   { id, location, capacityBytes }: ProviderRecord,
   mode: OpeningMode,
-  { clock, bucketBudget }: ProviderOpeningParts,
+  { appenders, clock, bucketBudget }: ProviderOpeningParts,
 ): Promise<Provider> {
   switch (location.kind) {
     case 'directory': {
       const { path, reserveBytes, segmentShardBytes } = location;
       // A disk that is not mounted leaves an empty directory, which must not be taken for a new provider's.
       if (mode === 'return') await requireMarker(path, id);
-      return openDirectoryProvider({ id, path, reserveBytes, segmentShardBytes });
+      return openDirectoryProvider({ id, path, reserveBytes, segmentShardBytes, ...(appenders && { appenders }) });
     }
     case 'node': {
       const { endpoint, secret, ca } = location;

@@ -180,6 +180,12 @@ export class Metrics {
     labelNames: ['provider'] as const,
     registers: this.#registers,
   });
+  readonly codecInfo = new Gauge({
+    name: 'holdfast_codec_info',
+    help: '1 for the erasure codec that is used',
+    labelNames: ['codec'] as const,
+    registers: this.#registers,
+  });
   readonly stripesAtMargin = new Gauge({
     name: 'holdfast_stripes_at_margin',
     help: 'Live stripes by how many further shards they can lose: a number, unavailable (not readable until a provider is back) or lost',
@@ -248,6 +254,12 @@ export class Metrics {
   readonly scrubbedBytes = new Counter({
     name: 'holdfast_scrubbed_bytes_total',
     help: 'Bytes of shards that scrub read',
+    registers: this.#registers,
+  });
+  readonly miscodedStripes = new Counter({
+    name: 'holdfast_miscoded_stripes_total',
+    help: 'Stripes whose shards had their digests and did not code to one another, by outcome: mended, or unclear (it cannot be said which are wrong)',
+    labelNames: ['outcome'] as const,
     registers: this.#registers,
   });
   readonly scrubRoundPart = new Gauge({

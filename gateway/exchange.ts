@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Log } from '../core/log.ts';
 import type { Metrics } from '../core/metrics.ts';
 import type { WholeRead } from '../engine/engine.ts';
+import type { AnswerQueue, ReadyAnswer } from './answer-queue.ts';
 import { renderErrorDocument, toS3Error } from './error-response.ts';
 import type { S3Response } from './operation.ts';
 import { RequestBody } from './request-body.ts';
@@ -15,6 +16,7 @@ export interface ExchangeParts {
   readonly metrics: Metrics;
   readonly log: Log;
   readonly requestIds: RequestIds;
+  readonly answers: AnswerQueue;
   /** Whether the server takes no more connections. */
   readonly isStopping: () => boolean;
 }
@@ -25,7 +27,7 @@ type Headers = S3Response['headers'];
 const maxTextBytes = 8 * 1024;
 
 /** One request and its answer: the only place that writes to a client's socket. */
-export class Exchange implements IncomingRequest {
+export class Exchange implements IncomingRequest, ReadyAnswer {
   readonly message: IncomingMessage;
   readonly requestId: string;
   readonly body: RequestBody;
@@ -37,6 +39,8 @@ export class Exchange implements IncomingRequest {
   #isGone = false;
   /** The source of an answer that was handed over whole: to be told when it was sent. */
   #sending: AsyncIterator<Uint8Array> | undefined;
+  /** The body of an answer that waits to be sent. */
+  #body: Uint8Array | undefined;
   /** Answered whole, and counting as memory in use until it was sent. */
   #whole: WholeRead | undefined;
   #operation = 'Unknown';
@@ -97,7 +101,18 @@ export class Exchange implements IncomingRequest {
     // An answer to HEAD bears the length of what GET would send; 204 and 304 bear none (RFC 9110, section 8.6).
     const needsLength = status !== 204 && status !== 304 && headers?.['content-length'] === undefined;
     this.#writeHead(status, headers, needsLength ? String(bytes?.length ?? 0) : undefined);
-    this.#response.end(this.message.method === 'HEAD' ? undefined : bytes);
+    this.#body = this.message.method === 'HEAD' ? undefined : bytes;
+    this.#parts.answers.add(this);
+  }
+
+  sendNow(): void {
+    // Whoever went away in the meantime has made `#finish` give back the memory of the body.
+    if (this.#isGone) return;
+    const body = this.#body;
+    this.#body = undefined;
+    // As text, head and body are one string, for which node needs one buffer and one call.
+    if (body !== undefined && body.length <= maxTextBytes) this.#response.end(latin1(body), 'latin1');
+    else this.#response.end(body);
   }
 
   #sendWhole(status: number, headers: Headers, whole: WholeRead): void {
@@ -109,9 +124,8 @@ export class Exchange implements IncomingRequest {
     const { bytes } = whole;
     this.#parts.metrics.requestTally.bytesOut += bytes.length;
     this.#writeHead(status, headers, undefined);
-    // As text, head and body are one string, for which node needs one buffer and one call.
-    if (bytes.length <= maxTextBytes) this.#response.end(latin1(bytes), 'latin1');
-    else this.#response.end(bytes);
+    this.#body = bytes;
+    this.#parts.answers.add(this);
   }
 
   async #stream(status: number, headers: Headers, body: AsyncIterable<Uint8Array>): Promise<void> {

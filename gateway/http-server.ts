@@ -4,6 +4,7 @@ import express, { type Express, type Request, type Response } from 'express';
 import type { Log } from '../core/log.ts';
 import type { Metrics } from '../core/metrics.ts';
 import { nodeHttp } from '../core/node-http.ts';
+import { AnswerQueue } from './answer-queue.ts';
 import { renderErrorDocument } from './error-response.ts';
 import { Exchange } from './exchange.ts';
 import { hostId, RequestIds } from './request-id.ts';
@@ -22,7 +23,8 @@ const awaitingContinue = new WeakSet<IncomingMessage>();
 /** The S3 listener. Express carries one handler; routing is ours. */
 export function createHttpServer(parts: HttpServerParts): Server {
   const requestIds = new RequestIds();
-  const exchangeParts = { ...parts, requestIds, isStopping: () => !server.listening };
+  const answers = new AnswerQueue();
+  const exchangeParts = { ...parts, requestIds, answers, isStopping: () => !server.listening };
   const serve = (message: IncomingMessage, response: ServerResponse): void => {
     const awaitsContinue = awaitingContinue.delete(message);
     void new Exchange(exchangeParts, { message, response, awaitsContinue }).run();

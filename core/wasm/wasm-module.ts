@@ -13,7 +13,7 @@ export interface FunctionType {
   readonly results?: readonly ValueType[];
 }
 
-const sections = { custom: 0, type: 1, import: 2, function: 3, memory: 5, export: 7, code: 10, data: 11 } as const;
+const sections = { type: 1, import: 2, function: 3, memory: 5, export: 7, code: 10, data: 11 } as const;
 const kinds = { function: 0, memory: 2 } as const;
 
 /**
@@ -26,7 +26,6 @@ export class WasmModule {
   readonly #functions: WasmFunction[] = [];
   readonly #exports: number[][] = [];
   readonly #data: number[][] = [];
-  readonly #customSections: number[] = [];
   #memory: { readonly limits: MemoryLimits; readonly isImported: boolean } | undefined;
 
   /**
@@ -57,12 +56,6 @@ export class WasmModule {
     this.#data.push([0, 0x41, ...encodeSigned(BigInt(offset | 0)), 0x0b, ...encodeUnsigned(bytes.length), ...bytes]);
   }
 
-  /** A section without effect. Engines take modules of equal bytes for one and the same: this tells them apart. */
-  addCustomSection(name: string): void {
-    const content = encodeName(name);
-    this.#customSections.push(sections.custom, ...encodeUnsigned(content.length), ...content);
-  }
-
   encode(): Uint8Array<ArrayBuffer> {
     const types = this.#functions.map(({ params, results }) => [
       0x60,
@@ -89,7 +82,6 @@ export class WasmModule {
         this.#functions.map((body) => body.encode()),
       ),
       encodeSection(sections.data, this.#data),
-      this.#customSections,
     ];
     // Joined, and never spread: a cold loop over each byte would take most of the time.
     return new Uint8Array(([] as number[]).concat(...content));

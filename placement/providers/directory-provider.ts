@@ -20,6 +20,7 @@ import {
   type ShardWriter,
 } from './provider.ts';
 import { openSegmentStore } from './segments/open-segments.ts';
+import { DirectAppender, type SegmentAppenders } from './segments/segment-appender.ts';
 import type { SegmentKey, SegmentStore } from './segments/segment-store.ts';
 import { ShardFiles } from './shard-files.ts';
 import type { ProviderCall } from './wrapped-provider.ts';
@@ -29,7 +30,7 @@ const defaultSegmentShardBytes = 256 * 1024;
 const filesCursor = 'f:';
 const segmentsCursor = 's:';
 
-/** Asked for with each write to a segment: the callback form costs half of what the promise form does. */
+/** Asked for often: the callback form costs half of what the promise form does. */
 const checkAccess = promisify(access);
 
 interface DirectoryProviderOptions {
@@ -46,6 +47,8 @@ interface DirectoryProviderOptions {
   readonly segmentBytes?: number;
   /** The time of commit of shards in segments; the system's unless given. */
   readonly clock?: Clock;
+  /** What writes to segments; libuv's threads unless given. */
+  readonly appenders?: SegmentAppenders;
 }
 
 /**
@@ -70,7 +73,7 @@ export async function openDirectoryProvider(options: DirectoryProviderOptions): 
       providerId: id,
       path,
       checkDirectory,
-      checkPresence,
+      appender: options.appenders?.appenderFor(markerPath) ?? new DirectAppender({ checkPresence }),
       clock,
       segmentBytes,
     });

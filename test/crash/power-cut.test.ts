@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import type { ProviderId, ShardCid } from '../../core/model.ts';
 import { shardCid } from '../../erasure/shard-format.ts';
 import type { Provider } from '../../placement/providers/provider.ts';
+import type { SegmentAppenders } from '../../placement/providers/segments/segment-appender.ts';
 import { patternBytes } from '../harness/pattern-bytes.ts';
 import { memoryFolder } from '../model/memory-folder.ts';
 import { onDurableStep } from '../placement/durable-step-listener.ts';
@@ -17,6 +18,7 @@ import { type DiskEvent, SimulatedDisk, type Tree, writeTree } from './simulated
 recordFiles();
 const { startGateway } = await import('../harness/gateway.ts');
 const { openDirectoryProvider } = await import('../../placement/providers/directory-provider.ts');
+const { appendBatch } = await import('../../placement/providers/segments/append-batch.ts');
 
 const id = 'p1' as ProviderId;
 const batches = 6;
@@ -86,7 +88,7 @@ describe('a power cut under a directory provider', () => {
       if (batch === batches / 2) {
         // The process dies right after it made a folder, and the next one finds that folder there.
         await recordedFiles.mkdir(join(path, 'shards', 'ac'));
-        provider = await openDirectoryProvider({ id, path, segmentBytes });
+        provider = await openDirectoryProvider({ id, path, segmentBytes, appenders: appendersHere });
       }
       await Promise.all([
         ...Array.from({ length: shardsABatch }, (_, at) => writeShard(provider, shards, batch, at)),
@@ -142,6 +144,15 @@ describe('a power cut under a directory provider', () => {
     await cutEverywhere(new Random(seed));
   });
 });
+
+/** Does in this thread, where it is recorded, what appending threads do in theirs. */
+const appendersHere: SegmentAppenders = {
+  appenderFor: (markerPath) => ({
+    take: (bytes) => Buffer.alloc(bytes),
+    append: async (batch) => appendBatch(batch, markerPath),
+    close() {},
+  }),
+};
 
 /** Whether a power cut after the event can leave something else than one before it. */
 function changesDisk(event: DiskEvent): boolean {

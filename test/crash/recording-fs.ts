@@ -40,6 +40,12 @@ export const write = replace(async (fd: number, buffer: Uint8Array, from: number
   return result;
 });
 
+export function writeSync(fd: number, buffer: Uint8Array, from: number, length: number, position: number): number {
+  const bytesWritten = fs.writeSync(fd, buffer, from, length, position);
+  diskRecorder.note({ kind: 'write', fd, bytes: Buffer.from(buffer.subarray(from, from + bytesWritten)), position });
+  return bytesWritten;
+}
+
 export const ftruncate = replace(async (fd: number, length: number) => {
   await truncateReal(fd, length);
   diskRecorder.note({ kind: 'truncate', fd, length });
@@ -52,5 +58,12 @@ async function sync(fd: number, work: (fd: number) => Promise<void>): Promise<vo
   const ticket = diskRecorder.drawTicket();
   diskRecorder.note({ kind: 'sync-begin', fd, ticket });
   await work(fd);
+  diskRecorder.note({ kind: 'sync-end', ticket });
+}
+
+export function fdatasyncSync(fd: number): void {
+  const ticket = diskRecorder.drawTicket();
+  diskRecorder.note({ kind: 'sync-begin', fd, ticket });
+  fs.fdatasyncSync(fd);
   diskRecorder.note({ kind: 'sync-end', ticket });
 }

@@ -17,6 +17,7 @@ import {
 import { IndexCheckpoint } from './index-checkpoint.ts';
 import { IndexDatabase, type IndexPosition, isIndexDamage } from './index-database.ts';
 import { type ScannedRecord, scanSegment } from './scan-segment.ts';
+import type { SegmentAppender } from './segment-appender.ts';
 import { SegmentFiles } from './segment-files.ts';
 import {
   isSamePlace,
@@ -41,8 +42,8 @@ export interface SegmentOptions {
   readonly path: string;
   /** Throws when the directory is not the provider's any more. */
   readonly checkDirectory: () => Promise<void>;
-  /** The same in short, for each write: it costs less. */
-  readonly checkPresence: () => Promise<void>;
+  /** Appends to them, and finds with each write that the directory is there still. */
+  readonly appender: SegmentAppender;
   readonly clock?: Clock | undefined;
   /** A segment takes no record more once it is about that long; at most 1 GiB. */
   readonly segmentBytes?: number | undefined;
@@ -69,7 +70,7 @@ export async function openSegmentStore(options: SegmentOptions): Promise<Segment
       folder,
       nextNumber: 1 + Math.max(0, index.savedPosition.segment, ...numbers.slice(-1)),
       segmentBytes,
-      checkFolder: options.checkPresence,
+      appender: options.appender,
       prepareFolder: async () => {
         await checkDirectory();
         await ensureFolder(folder);

@@ -1,14 +1,11 @@
 import { crc32 } from 'node:zlib';
-import { markDurableStep } from '../../../core/durable-steps.ts';
-import { syncFile, writeFullyAt } from '../durable-files.ts';
 import type { IndexPosition } from './index-database.ts';
+import type { SegmentAppender } from './segment-appender.ts';
 import { SegmentFile } from './segment-file.ts';
 import { encodeRecordHeader, type RecordPlace, recordBytes, recordHeaderBytes } from './segment-format.ts';
 
 /** The most that one write holds: beyond it, the rest waits for the next. */
 const maxBatchBytes = 4 * 2 ** 20;
-/** A buffer for batches up to this size is kept. */
-const keptBufferBytes = 256 * 1024;
 
 /** Where a record was written. */
 export interface WrittenPlace extends RecordPlace {
@@ -58,7 +55,7 @@ interface QueuedRecord {
 export class SegmentWriter {
   readonly #folder: string;
   readonly #segmentBytes: number;
-  readonly #checkFolder: () => Promise<void>;
+  readonly #appender: SegmentAppender;
   readonly #prepareFolder: () => Promise<void>;
   readonly #onSegment: (number: number) => void;
   #nextNumber: number;
@@ -69,16 +66,18 @@ export class SegmentWriter {
   #running: Promise<void> | undefined;
   #mustRoll = false;
   readonly #sealing = new Set<Promise<void>>();
-  #kept = Buffer.alloc(0);
   #isClosed = false;
 
   constructor(parts: {
     folder: string;
     nextNumber: number;
     segmentBytes: number;
-    /** Throws when the folder is not the provider's any more; called with each write. */
-    checkFolder: () => Promise<void>;
-    /** As `checkFolder`, and makes the folder where only that is gone; called before a segment is made. */
+    /** Closed with the writer. */
+    appender: SegmentAppender;
+    /**
+     * Throws when the directory is not the provider's any more, and makes the folder where only that is gone; called before a
+     * segment is made.
+     */
     prepareFolder: () => Promise<void>;
     /** Called with each segment that gets its first record. */
     onSegment: (number: number) => void;
@@ -86,7 +85,7 @@ export class SegmentWriter {
     this.#folder = parts.folder;
     this.#nextNumber = parts.nextNumber;
     this.#segmentBytes = parts.segmentBytes;
-    this.#checkFolder = parts.checkFolder;
+    this.#appender = parts.appender;
     this.#prepareFolder = parts.prepareFolder;
     this.#onSegment = parts.onSegment;
   }
@@ -121,6 +120,7 @@ export class SegmentWriter {
     this.#seal(prepared);
     this.#seal(this.#current);
     this.#current = undefined;
+    this.#appender.close();
     await Promise.all(this.#sealing);
   }
 
@@ -167,10 +167,7 @@ export class SegmentWriter {
     const buffer = this.#encode(batch, bytes, file.salt);
     const mustFlush = batch.some(({ record }) => record.kind === 'shard');
     try {
-      // The check costs no time, since the flush takes longer.
-      const steps = [this.#checkFolder(), this.#writeAndFlush(file, buffer, mustFlush)];
-      await Promise.allSettled(steps);
-      await Promise.all(steps);
+      await this.#appender.append({ fd: file.fd, bytes: buffer, offset: file.end, mustFlush });
     } catch (error) {
       this.#current = undefined;
       this.#seal(file);
@@ -191,18 +188,9 @@ export class SegmentWriter {
     }
   }
 
-  async #writeAndFlush(file: SegmentFile, buffer: Buffer, mustFlush: boolean): Promise<void> {
-    await writeFullyAt(file.fd, buffer, file.end);
-    if (!mustFlush) return;
-    markDurableStep('segment-appended');
-    await syncFile(file.fd);
-    markDurableStep('segment-flushed');
-  }
-
   /** The records' bytes, copied: whoever gave up meanwhile may use the buffers for something else. */
   #encode(batch: readonly QueuedRecord[], bytes: number, salt: number): Buffer {
-    if (this.#kept.length < bytes && bytes <= keptBufferBytes) this.#kept = Buffer.allocUnsafeSlow(keptBufferBytes);
-    const target = bytes <= this.#kept.length ? this.#kept.subarray(0, bytes) : Buffer.allocUnsafeSlow(bytes);
+    const target = this.#appender.take(bytes);
     let offset = 0;
     for (const { record } of batch) {
       const { digest, committedAtMs } = record;

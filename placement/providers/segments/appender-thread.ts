@@ -1,0 +1,42 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { appendBatch } from './append-batch.ts';
+import { AppenderMemory, type AppenderSlot } from './appender-memory.ts';
+
+/** Runs in threads of their own, started by `AppenderThreads`: appends what processes ask for, one batch after the other. */
+const memory = new AppenderMemory(workerData as SharedArrayBuffer);
+const { slots } = memory;
+/** Where to look first, so that nobody's turn never comes. */
+let first = 0;
+
+function appendNext(): boolean {
+  for (let step = 0; step < slots.length; step++) {
+    const index = (first + step) % slots.length;
+    const slot = slots[index]!;
+    if (!slot.isAsked) continue;
+    const claimed = slot.claim();
+    if (claimed === undefined) continue;
+    first = index + 1;
+    // Each thread wakes the next where there is more, which the process then need not do.
+    if (slots.some((other) => other.isAsked)) memory.wakeOne();
+    append(slot, claimed);
+    memory.tellDone();
+    return true;
+  }
+  return false;
+}
+
+function append(slot: AppenderSlot, { batch, markerPath }: NonNullable<ReturnType<AppenderSlot['claim']>>): void {
+  try {
+    appendBatch(batch, markerPath);
+    slot.succeed();
+  } catch (error) {
+    const { message, code, errno, syscall } = error as NodeJS.ErrnoException;
+    slot.fail({ message, code, errno, syscall });
+  }
+}
+
+parentPort?.postMessage('ready');
+while (!memory.isStopping) {
+  const mark = memory.workMark;
+  if (!appendNext()) memory.waitForWork(mark);
+}
