@@ -7,6 +7,7 @@ import { benchGatewayPath } from './gateway-path.ts';
 import { benchHashes } from './hashes.ts';
 import { benchNode } from './node.ts';
 import { findPace } from './pace.ts';
+import { benchPipeline } from './pipeline.ts';
 import { benchSlowProvider } from './slow-provider.ts';
 import { benchUpkeep } from './upkeep.ts';
 
@@ -25,6 +26,13 @@ export const commands: readonly BenchCommand[] = [
     flags: ['quick'],
     isInDefault: true,
     run: benchHashes,
+  },
+  {
+    name: 'pipeline',
+    summary: 'the CPU path of large objects from memory to memory, beside what its parts add up to',
+    flags: ['quick'],
+    isInDefault: true,
+    run: benchPipeline,
   },
   {
     name: 'gateway',
