@@ -13,6 +13,7 @@ import { checkDeclaredDigests, PayloadDigester, type WantedDigests } from './dig
 import { discardStripes } from './discard-stripes.ts';
 import type { EngineParts } from './engine-parts.ts';
 import { boundManifest, encodeManifest, type ManifestEntry, sealManifest } from './manifest.ts';
+import { maxETag } from './opaque-etag.ts';
 import type { Row } from './row-pool.ts';
 import { codeRow } from './row-work/code-row.ts';
 import { countStripes, planStripe, type StripePlan } from './stripe-plan.ts';
@@ -51,7 +52,7 @@ export async function writeContent(
 ): Promise<WrittenContent> {
   const { sizeBytes } = payload;
   const { maxPutBytes: maxBytes } = parts.limits;
-  const digester = new PayloadDigester(digests);
+  const digester = new PayloadDigester(digests, parts.md5);
   const dataKey = createDataKey();
   const sealer = new StreamSealer(dataKey, sizeBytes);
   // Where the length is known, plain bytes can be put where the sealed ones will be, and be sealed there by a thread.
@@ -72,16 +73,20 @@ export async function writeContent(
       receivedBytes += chunk.length;
       if (receivedBytes > maxBytes) throw new Failure('object-too-large', { sizeBytes: receivedBytes, maxBytes });
       if (sizeBytes !== undefined && receivedBytes > sizeBytes) throw new RangeError('a payload outgrew its length');
-      digester.update(chunk);
+      const digested = digester.update(chunk);
       if (isThreaded) await writer.addPlain(chunk);
       else for (const sealed of sealer.update(chunk)) await writer.add(sealed);
+      // The payload has the chunk's memory back with the next call.
+      if (digested !== undefined) await digested;
     }
     if (sizeBytes !== undefined && receivedBytes < sizeBytes) {
       throw new Failure('body-incomplete', { declaredBytes: sizeBytes, receivedBytes });
     }
     if (!isThreaded) for (const sealed of sealer.finish()) await writer.add(sealed);
-    const { etag, checksum, ...others } = digester.finish();
-    checkDeclaredDigests(payload.declaredDigests(), { etag, checksum, ...others });
+    const received = await digester.finish();
+    checkDeclaredDigests(payload.declaredDigests(), received);
+    const { etag, checksum, md5Hex } = received;
+    if (md5Hex === undefined) parts.metrics.noteMd5('skipped', receivedBytes);
     const content = describeContent({ sizeBytes: receivedBytes, etag, checksum, wrappedKey, extents: writer.extents });
     const stripes = await writer.finish((stripeId) => {
       if (describe === undefined) return undefined;
@@ -94,6 +99,7 @@ export async function writeContent(
     await writer.abort();
     throw error;
   } finally {
+    digester.close();
     scope.close();
   }
 }
@@ -118,8 +124,7 @@ function boundManifestBytes(
   describe: WriteRequest['describe'],
 ): number {
   if (sizeBytes === undefined || describe === undefined) return 0;
-  const etag = 'f'.repeat(32);
-  const content = describeContent({ sizeBytes, etag, checksum: undefined, wrappedKey, extents: [] });
+  const content = describeContent({ sizeBytes, etag: maxETag, checksum: undefined, wrappedKey, extents: [] });
   let stripes = countStripes(profile, sealedBytes(sizeBytes));
   for (;;) {
     const manifestBytes = boundManifest(describe(content), stripes) + sealedRecordOverheadBytes;
