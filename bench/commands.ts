@@ -29,8 +29,8 @@ export const commands: readonly BenchCommand[] = [
   },
   {
     name: 'pipeline',
-    summary: 'the CPU path of large objects from memory to memory, beside what its parts add up to',
-    flags: ['quick'],
+    summary: 'the CPU path of large objects from memory to memory, and a gateway, beside what their parts add up to',
+    flags: ['quick', 'folder'],
     isInDefault: true,
     run: benchPipeline,
   },
