@@ -1,15 +1,14 @@
-import { fileURLToPath } from 'node:url';
 import { type BenchCase, benchCases } from './bench-case.ts';
 import type { BenchReport, BenchRequest } from './bench-command.ts';
 import { type CaseResult, compareServers } from './compare-servers.ts';
+import { inspectorArguments } from './cpu-profiler.ts';
 import type { Access } from './head-signer.ts';
 import { createBucket } from './load.ts';
 import { openBenchBucket } from './other-endpoint.ts';
 import { findPace } from './pace.ts';
 import { UsageError } from './parse-command-line.ts';
+import { profileCase } from './profile-case.ts';
 import { renderCases } from './render-cases.ts';
-import { renderProfile } from './render-profile.ts';
-import { summarizeProfile } from './summarize-profile.ts';
 import { type ServerTarget, startTarget, type Target, type TargetName, targetNames } from './target.ts';
 
 /** Directories of a gateway: as many as shards, and where writes are to go around the dead, so many more. */
@@ -82,38 +81,43 @@ async function benchCasesOf(
   return results;
 }
 
-async function benchGroup(
-  group: readonly BenchCase[],
-  request: BenchRequest,
-  subject: Subject,
-  profilePath?: string,
-): Promise<CaseResult[]> {
-  const { folder, isReadingProviders, progress } = request;
-  const [{ bytes, isWithDead, operation }] = group as [BenchCase];
-  const setting = {
-    folder,
-    bytes,
-    profilePath,
-    // What lies in memory would be read whether providers are dead or not.
-    isReadingProviders: isReadingProviders || isWithDead,
-    providerCount: isWithDead && operation !== 'get' ? providerCountOfWrites : providerCount,
-  };
-  const namesOf = (one: BenchCase): TargetName[] => findTargets(one, request, subject);
-  const results: CaseResult[] = [];
+async function benchGroup(group: readonly BenchCase[], request: BenchRequest, subject: Subject): Promise<CaseResult[]> {
   await using started = new AsyncDisposableStack();
-  const targets: Target[] = [];
-  for (const name of targetNames.filter((one) => group.some((benchCase) => namesOf(benchCase).includes(one)))) {
-    const target = name === 'other' ? subject.other! : await startTarget(name, setting);
-    targets.push(started.adopt(target, () => target.stop()));
-    if ('gateway' in target) await createBucket(target.access, target.bucket);
-  }
+  const targets = await startTargets(group, request, { subject, started });
+  const results: CaseResult[] = [];
   for (const benchCase of group) {
-    progress(benchCase.name);
-    const lanes = targets.filter(({ name }) => namesOf(benchCase).includes(name));
+    request.progress(benchCase.name);
+    const lanes = targets.filter(({ name }) => findTargets(benchCase, request, subject).includes(name));
     results.push(await compareServers(benchCase, lanes, findPace(request)));
     await subject.clear();
   }
   return results;
+}
+
+/** @param parts.started ends them */
+async function startTargets(
+  group: readonly BenchCase[],
+  request: BenchRequest,
+  { subject, started }: { subject: Subject; started: AsyncDisposableStack },
+): Promise<Target[]> {
+  const { folder, isReadingProviders, isProfiling } = request;
+  const [{ bytes, isWithDead, operation }] = group as [BenchCase];
+  const setting = {
+    folder,
+    bytes,
+    nodeArguments: isProfiling ? inspectorArguments : [],
+    // What lies in memory would be read whether providers are dead or not.
+    isReadingProviders: isReadingProviders || isWithDead,
+    providerCount: isWithDead && operation !== 'get' ? providerCountOfWrites : providerCount,
+  };
+  const targets: Target[] = [];
+  for (const name of targetNames) {
+    if (!group.some((benchCase) => findTargets(benchCase, request, subject).includes(name))) continue;
+    const target = name === 'other' ? subject.other! : await startTarget(name, setting);
+    targets.push(started.adopt(target, () => target.stop()));
+    if ('gateway' in target) await createBucket(target.access, target.bucket);
+  }
+  return targets;
 }
 
 function findTargets(
@@ -139,9 +143,13 @@ async function profileCases(
   const texts: string[] = [];
   const results: CaseResult[] = [];
   for (const benchCase of cases.filter(({ isWithDead }) => !isWithDead)) {
-    const path = fileURLToPath(new URL(`results/${benchCase.name}.cpuprofile`, import.meta.url));
-    results.push(...(await benchGroup([benchCase], request, subject, path)));
-    texts.push(renderProfile(benchCase.name, await summarizeProfile(path)));
+    request.progress(benchCase.name);
+    await using started = new AsyncDisposableStack();
+    const targets = await startTargets([benchCase], request, { subject, started });
+    const profiled = targets.find(({ name }) => name === 'gateway')!;
+    const { result, text } = await profileCase(benchCase, { targets, profiled, pace: findPace(request) });
+    results.push(result);
+    texts.push(text);
   }
   const { text, rows } = report(results);
   return { text: [text, ...texts].join('\n'), rows };
