@@ -45,6 +45,7 @@ export interface ServerTarget extends AnyTarget {
 /** What only a gateway can tell, and what can be done to it. */
 export interface GatewayHandle {
   readonly adminUrl: string;
+  readonly dataDir: string;
   /** Providers that are to die before it is measured. */
   readonly mortals: readonly string[];
   /** Deletes the directory of a provider, under the gateway that uses it. */
@@ -145,7 +146,7 @@ async function startGateway(
     bucket: localBucket,
     pid,
     readStandardError: () => gateway.readLog(),
-    gateway: { adminUrl, mortals: ids.slice(0, deaths), deleteProvider: (id) => gateway.deleteProvider(id) },
+    gateway: { adminUrl, dataDir, mortals: ids.slice(0, deaths), deleteProvider: (id) => gateway.deleteProvider(id) },
     stop: () => gateway.stop(),
   };
 }
