@@ -8,6 +8,7 @@ import type { Log } from '../core/log.ts';
 import { Metrics } from '../core/metrics.ts';
 import type { Profile, ProviderId } from '../core/model.ts';
 import type { MasterKey } from '../crypto/master-key.ts';
+import { createMd5Lanes } from '../crypto/md5/create-md5-lanes.ts';
 import { createEngine } from '../engine/create-engine.ts';
 import type { FleetKeeper } from '../engine/fleet/fleet-keeper.ts';
 import type { Upkeep } from '../engine/upkeep/upkeep.ts';
@@ -64,6 +65,7 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
   const metrics = new Metrics({ processMetrics: true });
   const profiles = listProfiles(config);
   const codec = await openCodec({ profiles, config, log, metrics });
+  const md5 = createMd5Lanes({ log, onHashed: metrics.noteMd5 });
   const metadata = opened.adopt(
     await openSqliteStore({ path: join(config.dataDir, 'metadata.sqlite'), clock, log }),
     closeStore,
@@ -99,6 +101,8 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
     metrics,
     masterKey,
     limits,
+    md5,
+    etags: config.etags,
     isJournaling: true,
   });
   opened.defer(() => journal?.stop());

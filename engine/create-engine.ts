@@ -2,8 +2,9 @@ import { ByteBudget } from '../core/byte-budget.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
 import type { Metrics } from '../core/metrics.ts';
-import type { Profile, StripeId } from '../core/model.ts';
+import type { ETagKind, Profile, StripeId } from '../core/model.ts';
 import type { MasterKey } from '../crypto/master-key.ts';
+import { Md5Lanes } from '../crypto/md5/md5-lanes.ts';
 import type { ErasureCodec } from '../erasure/erasure-codec.ts';
 import { maxBlockBytes } from '../erasure/geometry.ts';
 import { encodeShardHeader } from '../erasure/shard-format.ts';
@@ -64,6 +65,10 @@ export function createEngine(parts: {
   metrics: Metrics;
   masterKey: MasterKey;
   limits?: Partial<EngineLimits>;
+  /** Absent: each stream is hashed by itself, by node:crypto. */
+  md5?: Md5Lanes;
+  /** What ETags are where a bucket does not say; MD5 unless given. */
+  etags?: ETagKind;
   /** Whether changes of the metadata go to the providers as well; off unless set. */
   isJournaling?: boolean;
 }): CreatedEngine {
@@ -78,6 +83,8 @@ export function createEngine(parts: {
   const engineParts: EngineParts = {
     ...parts,
     limits,
+    md5: parts.md5 ?? new Md5Lanes({ kernels: undefined, laneCount: 0, onHashed: metrics.noteMd5 }),
+    etags: parts.etags ?? 'md5',
     writeBudget,
     rows: new RowPool(writeBudget),
     packRows: new RowPool(budget('packs', maxPacksUnderWay * maxRowBytes(parts.profiles))),

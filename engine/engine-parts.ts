@@ -3,8 +3,9 @@ import type { Clock } from '../core/clock.ts';
 import { Failure } from '../core/failure.ts';
 import type { Log } from '../core/log.ts';
 import type { Metrics } from '../core/metrics.ts';
-import type { Profile } from '../core/model.ts';
+import type { ETagKind, Profile } from '../core/model.ts';
 import type { MasterKey } from '../crypto/master-key.ts';
+import type { Md5Lanes } from '../crypto/md5/md5-lanes.ts';
 import type { ErasureCodec } from '../erasure/erasure-codec.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
 import type { Fleet } from '../placement/fleet.ts';
@@ -28,6 +29,10 @@ export interface EngineParts {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly limits: EngineLimits;
+  /** Hashes what is written, for its ETag. */
+  readonly md5: Md5Lanes;
+  /** What ETags are in buckets without a word of their own. */
+  readonly etags: ETagKind;
   /** Opens and seals everything; providers never see it. */
   readonly masterKey: MasterKey;
   /** Memory for uploads on their way; `rows` takes from it too. */

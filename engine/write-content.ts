@@ -11,6 +11,7 @@ import { checkDeclaredDigests, PayloadDigester, type WantedDigests } from './dig
 import { discardStripes } from './discard-stripes.ts';
 import type { EngineParts } from './engine-parts.ts';
 import { boundManifest, encodeManifest, type ManifestEntry, sealManifest } from './manifest.ts';
+import { maxETag } from './opaque-etag.ts';
 import type { Row } from './row-pool.ts';
 import { countStripes, planStripe, type StripePlan } from './stripe-plan.ts';
 import { StripeWriter } from './stripe-writer.ts';
@@ -44,7 +45,7 @@ export async function writeContent(
 ): Promise<WrittenContent> {
   const { sizeBytes } = payload;
   const { maxPutBytes: maxBytes } = parts.limits;
-  const digester = new PayloadDigester(digests);
+  const digester = new PayloadDigester(digests, parts.md5);
   const dataKey = createDataKey();
   const sealer = new StreamSealer(dataKey, sizeBytes);
   const wrappedKey = parts.masterKey.wrap(dataKey);
@@ -58,15 +59,19 @@ export async function writeContent(
       receivedBytes += chunk.length;
       if (receivedBytes > maxBytes) throw new Failure('object-too-large', { sizeBytes: receivedBytes, maxBytes });
       if (sizeBytes !== undefined && receivedBytes > sizeBytes) throw new RangeError('a payload outgrew its length');
-      digester.update(chunk);
+      const digested = digester.update(chunk);
       for (const sealed of sealer.update(chunk)) await writer.add(sealed);
+      // The payload has the chunk's memory back with the next call.
+      if (digested !== undefined) await digested;
     }
     if (sizeBytes !== undefined && receivedBytes < sizeBytes) {
       throw new Failure('body-incomplete', { declaredBytes: sizeBytes, receivedBytes });
     }
     for (const sealed of sealer.finish()) await writer.add(sealed);
-    const { etag, checksum, ...others } = digester.finish();
-    checkDeclaredDigests(payload.declaredDigests(), { etag, checksum, ...others });
+    const received = await digester.finish();
+    checkDeclaredDigests(payload.declaredDigests(), received);
+    const { etag, checksum, md5Hex } = received;
+    if (md5Hex === undefined) parts.metrics.noteMd5('skipped', receivedBytes);
     const content = describeContent({ sizeBytes: receivedBytes, etag, checksum, wrappedKey, extents: writer.extents });
     const stripes = await writer.finish((stripeId) => {
       if (describe === undefined) return undefined;
@@ -79,6 +84,7 @@ export async function writeContent(
     await writer.abort();
     throw error;
   } finally {
+    digester.close();
     scope.close();
   }
 }
@@ -103,8 +109,7 @@ function boundManifestBytes(
   describe: WriteRequest['describe'],
 ): number {
   if (sizeBytes === undefined || describe === undefined) return 0;
-  const etag = 'f'.repeat(32);
-  const content = describeContent({ sizeBytes, etag, checksum: undefined, wrappedKey, extents: [] });
+  const content = describeContent({ sizeBytes, etag: maxETag, checksum: undefined, wrappedKey, extents: [] });
   let stripes = countStripes(profile, sealedBytes(sizeBytes));
   for (;;) {
     const manifestBytes = boundManifest(describe(content), stripes) + sealedRecordOverheadBytes;
