@@ -1,4 +1,4 @@
-import { fork, spawn } from 'node:child_process';
+import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -158,7 +158,7 @@ export function gatewayAccess(url: URL): Access {
 
 async function startAppends(folder: string): Promise<Omit<AppendsTarget, 'name'>> {
   const child = fork(fileURLToPath(new URL('raw-appends.ts', import.meta.url)), [folder]);
-  process.once('exit', () => child.kill('SIGKILL'));
+  endWithParent(child);
   await once(child, 'message');
   return {
     pid: child.pid!,
@@ -176,6 +176,13 @@ async function startAppends(folder: string): Promise<Omit<AppendsTarget, 'name'>
   };
 }
 
+/** Benchmarks that fail leave no servers behind. */
+function endWithParent(child: ChildProcess): void {
+  const kill = (): void => void child.kill('SIGKILL');
+  process.once('exit', kill);
+  child.once('exit', () => process.off('exit', kill));
+}
+
 /** Starts a server that lies beside this file, names its URL in its first line of output and ends at SIGTERM. */
 export async function startProgram(
   file: string,
@@ -186,7 +193,7 @@ export async function startProgram(
   const child = spawn(process.execPath, [...nodeArguments, program, ...programArguments], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  process.once('exit', () => child.kill('SIGKILL'));
+  endWithParent(child);
   let standardError = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     standardError += text;
