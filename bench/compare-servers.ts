@@ -17,6 +17,8 @@ export interface Measurement {
   readonly mibPerS: Spread;
   readonly requests: number;
   readonly bytes: number;
+  /** Answers of 503, after which a request was sent again. */
+  readonly refusals: number;
   readonly latencyMs: { readonly p50: number; readonly p99: number };
   /** Of the server's process over all rounds; undefined for a server that is not ours. */
   readonly cpu?: {
@@ -150,6 +152,7 @@ function combine({ rounds, afterDeath }: Lane): Measurement {
     mibPerS: summarize(rounds.map(({ load }) => load.bytes / 2 ** 20 / load.seconds)),
     requests: rounds.reduce((sum, { load }) => sum + load.requests, 0),
     bytes: rounds.reduce((sum, { load }) => sum + load.bytes, 0),
+    refusals: rounds.reduce((sum, { load }) => sum + load.refusals, 0),
     latencyMs: { p50: quantile(latencies, 0.5), p99: quantile(latencies, 0.99) },
     ...(cpu && { cpu }),
     ...(delays.length > 0 && { loopDelayMs: combineDelays(delays) }),

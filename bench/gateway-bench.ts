@@ -31,7 +31,7 @@ export async function benchGateway(request: BenchRequest): Promise<BenchReport> 
   const cases = chooseCases(request);
   if (request.against !== undefined) return benchOther(cases, request, readAccess(request));
   const own: Subject = { names: ['gateway'], clear: async () => {} };
-  return request.isProfiling ? profileCases(cases, request, own) : report(await benchCasesOf(cases, request, own));
+  return request.isProfiling ? profileCases(cases, request, own) : benchCasesOf(cases, request, own);
 }
 
 async function benchOther(cases: readonly BenchCase[], request: BenchRequest, access: Access): Promise<BenchReport> {
@@ -41,7 +41,7 @@ async function benchOther(cases: readonly BenchCase[], request: BenchRequest, ac
     const other: ServerTarget = { name: 'other', access, bucket, pid: undefined, stop: async () => {} };
     const subject: Subject = { names: ['other'], other, clear: () => opened.empty() };
     const alive = cases.filter(({ isWithDead }) => !isWithDead);
-    return report(await benchCasesOf(alive, request, subject));
+    return await benchCasesOf(alive, request, subject);
   } finally {
     await opened.close();
   }
@@ -59,7 +59,7 @@ function chooseCases({ names, isQuick }: BenchRequest): BenchCase[] {
   return benchCases.filter(({ isInQuick }) => isInQuick || !isQuick);
 }
 
-function report(results: readonly CaseResult[]): BenchReport {
+function report(results: readonly CaseResult[], failures: readonly string[] = []): BenchReport {
   const rows = results.flatMap(({ benchCase, servers, clientCpuMicros }) => {
     const { name, isInQuick: _, ...about } = benchCase;
     return Object.entries(servers).map(([server, measured]) => ({
@@ -70,32 +70,37 @@ function report(results: readonly CaseResult[]): BenchReport {
       clientCpuMicros,
     }));
   });
-  return { text: renderCases(results), rows };
+  return { text: renderCases(results), rows, failures };
 }
 
-/** One start of all servers for each size, so that no case finds a disk full of another's files; and for each case in which providers die. */
+/**
+ * One start of all servers for each size, so that no case finds a disk full of another's files; and for each case in which
+ * providers die. A case that fails leaves the others as they are.
+ */
 async function benchCasesOf(
   cases: readonly BenchCase[],
   request: BenchRequest,
   subject: Subject,
-): Promise<CaseResult[]> {
+): Promise<BenchReport> {
   const groups = Object.groupBy(cases, ({ name, sizeName, isWithDead }) => (isWithDead ? name : sizeName));
   const results: CaseResult[] = [];
-  for (const group of Object.values(groups)) results.push(...(await benchGroup(group ?? [], request, subject)));
-  return results;
-}
-
-async function benchGroup(group: readonly BenchCase[], request: BenchRequest, subject: Subject): Promise<CaseResult[]> {
-  await using started = new AsyncDisposableStack();
-  const targets = await startTargets(group, request, { subject, started });
-  const results: CaseResult[] = [];
-  for (const benchCase of group) {
-    request.progress(benchCase.name);
-    const lanes = targets.filter(({ name }) => findTargets(benchCase, request, subject).includes(name));
-    results.push(await compareServers(benchCase, lanes, findPace(request)));
-    await subject.clear();
+  const failures: string[] = [];
+  for (const group of Object.values(groups)) {
+    await using started = new AsyncDisposableStack();
+    const targets = await startTargets(group ?? [], request, { subject, started });
+    for (const benchCase of group ?? []) {
+      request.progress(benchCase.name);
+      const lanes = targets.filter(({ name }) => findTargets(benchCase, request, subject).includes(name));
+      try {
+        results.push(await compareServers(benchCase, lanes, findPace(request)));
+      } catch (error) {
+        failures.push(`${benchCase.name}: ${(error as Error).message}`);
+        request.progress(failures.at(-1)!);
+      }
+      await subject.clear();
+    }
   }
-  return results;
+  return report(results, failures);
 }
 
 /** @param parts.started ends them */
