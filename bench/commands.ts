@@ -21,7 +21,10 @@ export const commands: readonly BenchCommand[] = [
   {
     name: 'gateway',
     summary: 'the gateway end to end, beside its limits',
-    flags: ['quick', 'folder', 'profile', 'sign-live', 'from-providers'],
+    flags: [
+      ...(['quick', 'folder', 'beside', 'profile', 'sign-live', 'from-providers'] as const),
+      ...(['against', 'bucket', 'access-key', 'secret-key', 'region'] as const),
+    ],
     isInDefault: true,
     run: benchGateway,
   },

@@ -1,43 +1,54 @@
-import { randomBytes } from 'node:crypto';
 import type { BenchCase } from './bench-case.ts';
-import { HeadSigner } from './head-signer.ts';
-import { LoadGenerator, type LoadResult, type PreparedRequest } from './load.ts';
+import { type CpuSeconds, readCpuSeconds } from './cpu-seconds.ts';
+import { killProviders } from './kill-providers.ts';
+import { LoadGenerator, type LoadResult } from './load.ts';
+import { type LoopDelay, readLoopDelay } from './loop-delay.ts';
 import type { Pace } from './pace.ts';
+import { prepareRequests } from './prepare-requests.ts';
 import { quantile, type Spread, summarize } from './statistics.ts';
-import { readCpuSeconds, type ServerTarget, type Target, type TargetName } from './target.ts';
+import type { ServerTarget, Target, TargetName } from './target.ts';
 
 /** What one server did in one case, over all rounds. */
 export interface Measurement {
-  readonly requestsPerSecond: Spread;
-  readonly mebibytesPerSecond: Spread;
+  /** Requests a second, round by round. */
+  readonly rates: readonly number[];
+  readonly requestsPerS: Spread;
+  /** Of bodies, in both directions. */
+  readonly mibPerS: Spread;
   readonly latencyMs: { readonly p50: number; readonly p99: number };
-  /** Of the server's process, all threads together; medians of the rounds. */
-  readonly cpuMsPerRequest: number;
-  readonly cpuSecondsPerGibibyte: number;
-  /** How much of that was the thread that runs the JavaScript, 0 to 1. */
-  readonly mainThreadShare: number;
+  /** Of the server's process over all rounds; undefined for a server that is not ours. */
+  readonly cpu?: {
+    readonly microsPerRequest: number;
+    /** Of the thread that runs the JavaScript. */
+    readonly mainThreadMicros: number;
+    readonly secondsPerGib: number;
+  };
+  /** Of a gateway, over all rounds. */
+  readonly loopDelayMs?: { readonly p99: number; readonly max: number };
+  /** From the moment at which providers died, of a gateway of which some did. */
+  readonly afterDeath?: { readonly seconds: number; readonly requestsPerS: number; readonly p99Ms: number };
 }
 
 export interface CaseResult {
-  readonly name: string;
-  readonly clients: number;
-  readonly bytes: number;
+  readonly benchCase: BenchCase;
   readonly servers: Readonly<Partial<Record<TargetName, Measurement>>>;
-  /** Requests a second of the gateway over those of the other server in the same round. */
-  readonly ratios: Readonly<Partial<Record<TargetName, Spread>>>;
   /** CPU time that the load generator itself took for a request, all servers together. */
-  readonly clientCpuMsPerRequest: number;
+  readonly clientCpuMicros: number;
 }
 
 interface Round {
-  readonly requestsPerSecond: number;
-  readonly cpuSeconds: number;
-  readonly mainThreadSeconds: number;
-  readonly requests: number;
-  readonly latenciesMs: readonly number[];
+  readonly load: LoadResult;
+  readonly cpu: CpuSeconds | undefined;
+  readonly loopDelay: LoopDelay | undefined;
 }
 
-const bucket = '/bench';
+interface Lane {
+  readonly target: Target;
+  readonly run: (durationMs: number) => Promise<LoadResult>;
+  readonly rounds: Round[];
+  afterDeath?: LoadResult;
+}
+
 const gibibyte = 2 ** 30;
 
 /**
@@ -50,9 +61,9 @@ export async function compareServers(
   pace: Pace,
 ): Promise<CaseResult> {
   const lanes: Lane[] = [];
-  for (const target of targets)
-    if (benchCase.targets.includes(target.name)) lanes.push(await openLane(benchCase, target, pace.isSigningLive));
+  for (const target of targets) lanes.push(await openLane(benchCase, target, pace));
   for (const { run } of lanes) await run(pace.warmUpMs);
+  if (benchCase.isWithDead) for (const lane of lanes) await killMortals(lane, pace);
   const cpuBefore = process.cpuUsage();
   for (let round = 0; round < pace.rounds; round++) {
     // Another one comes first each time, so that none always runs in the wake of the same.
@@ -62,84 +73,106 @@ export async function compareServers(
     }
   }
   const { user, system } = process.cpuUsage(cpuBefore);
-  const ours = lanes.find(({ target }) => target.name === 'gateway')?.rounds;
-  const sent = lanes.filter(({ target }) => 'url' in target).flatMap(({ rounds }) => rounds);
+  const sent = lanes.filter(({ target }) => 'access' in target).flatMap(({ rounds }) => rounds);
   return {
-    name: benchCase.name,
-    clients: benchCase.clients,
-    bytes: benchCase.bytes,
-    servers: Object.fromEntries(lanes.map(({ target, rounds }) => [target.name, combine(rounds, benchCase.bytes)])),
-    ratios: Object.fromEntries(
-      lanes
-        .filter(({ target }) => ours !== undefined && target.name !== 'gateway')
-        .map(({ target, rounds }) => [target.name, compareRounds(ours!, rounds)]),
-    ),
-    clientCpuMsPerRequest: (user + system) / 1000 / sent.reduce((sum, { requests }) => sum + requests, 0),
+    benchCase,
+    servers: Object.fromEntries(lanes.map((lane) => [lane.target.name, combine(lane)])),
+    clientCpuMicros: (user + system) / sent.reduce((sum, { load }) => sum + load.requests, 0),
   };
 }
 
-interface Lane {
-  readonly target: Target;
-  readonly run: (durationMs: number) => Promise<LoadResult>;
-  readonly rounds: Round[];
+/** One whose providers live has the same load meanwhile, so that its code is not compiled later than that of others. */
+async function killMortals(lane: Lane, { afterDeathMs }: Pace): Promise<void> {
+  const { target, run } = lane;
+  const gateway = 'gateway' in target ? target.gateway : undefined;
+  if (gateway?.mortals.length) lane.afterDeath = await killProviders(gateway, { run, firstMs: afterDeathMs });
+  else await run(afterDeathMs);
 }
 
-async function openLane(benchCase: BenchCase, target: Target, isSigningLive: boolean): Promise<Lane> {
+/** Requests a second of one server over those of another in the same round. */
+export function compareRates(one: Measurement | undefined, other: Measurement | undefined): Spread | undefined {
+  if (one === undefined || other === undefined) return undefined;
+  return summarize(one.rates.map((rate, index) => rate / other.rates[index]!));
+}
+
+async function openLane(benchCase: BenchCase, target: Target, pace: Pace): Promise<Lane> {
   const { clients, bytes } = benchCase;
-  if ('url' in target) {
-    const load = await openLoad(benchCase, target, isSigningLive);
-    return { target, run: (durationMs) => load.run(durationMs), rounds: [] };
+  if ('append' in target) {
+    return { target, run: (durationMs) => target.append({ clients, bytes, durationMs }), rounds: [] };
   }
-  return { target, run: (durationMs) => target.append({ clients, bytes, durationMs }), rounds: [] };
+  const load = await openLoad(benchCase, target, pace);
+  return { target, run: (durationMs) => load.run(durationMs), rounds: [] };
 }
 
-/** Makes what GETs will ask for. Signs beforehand, so that the clock sees no signing, unless the client is to sign as it goes. */
-async function openLoad(benchCase: BenchCase, { url }: ServerTarget, isSigningLive: boolean): Promise<LoadGenerator> {
-  const { name, method, bytes, clients, requestCount } = benchCase;
-  const signer = new HeadSigner(url);
-  const prepare = (verb: string, path: string, bodyBytes: number): PreparedRequest => {
-    const sign = (): Buffer => signer.sign({ method: verb, path, bodyBytes });
-    return { name: `${verb} ${path}`, head: isSigningLive ? sign : sign() };
-  };
-  const paths = Array.from({ length: requestCount }, (_, index) => `${bucket}/${name}/${index}`);
-  const body = randomBytes(bytes);
-  await new LoadGenerator({ url, requests: [prepare('PUT', bucket, 0)], clients: 1, answerBytes: 0 }).runAll();
-  const puts = paths.map((path) => prepare('PUT', path, bytes));
-  if (method === 'PUT') return new LoadGenerator({ url, requests: puts, clients, body, answerBytes: 0 });
+/** Makes what the load will ask for, and then the load. */
+async function openLoad(benchCase: BenchCase, target: ServerTarget, pace: Pace): Promise<LoadGenerator> {
+  const { url } = target.access;
+  const { fill, load } = prepareRequests(benchCase, { ...pace, access: target.access, bucket: target.bucket });
   // Written as they are read: small objects that arrived together lie together.
-  await new LoadGenerator({ url, requests: puts, clients: Math.min(32, requestCount), body, answerBytes: 0 }).runAll();
-  const gets = paths.map((path) => prepare('GET', path, 0));
-  return new LoadGenerator({ url, requests: gets, clients, answerBytes: bytes });
+  const clients = Math.min(32, fill.length);
+  if (fill.length > 0 && isKeeping(target)) await new LoadGenerator({ url, requests: fill, clients }).runAll();
+  return new LoadGenerator({ url, requests: load, clients: benchCase.clients });
+}
+
+/** Servers that answer out of memory need nothing to be there. */
+function isKeeping({ name }: ServerTarget): boolean {
+  return name !== 'null' && name !== 'md5';
 }
 
 async function measureRound({ target, run }: Lane, roundMs: number): Promise<Round> {
-  const before = await readCpuSeconds(target.pid);
-  const { requests, seconds, latenciesMs } = await run(roundMs);
-  const after = await readCpuSeconds(target.pid);
+  const adminUrl = 'gateway' in target ? target.gateway?.adminUrl : undefined;
+  const delayBefore = adminUrl === undefined ? undefined : await readLoopDelay(adminUrl);
+  const before = target.pid === undefined ? undefined : await readCpuSeconds(target.pid);
+  const load = await run(roundMs);
+  const after = target.pid === undefined ? undefined : await readCpuSeconds(target.pid);
+  const delayAfter = adminUrl === undefined ? undefined : await readLoopDelay(adminUrl);
   return {
-    requestsPerSecond: requests / seconds,
-    cpuSeconds: after.all - before.all,
-    mainThreadSeconds: after.mainThread - before.mainThread,
-    requests,
-    latenciesMs,
+    load,
+    cpu: before && after && { all: after.all - before.all, mainThread: after.mainThread - before.mainThread },
+    loopDelay: delayBefore && delayAfter?.subtract(delayBefore),
   };
 }
 
-function compareRounds(ours: readonly Round[], theirs: readonly Round[]): Spread {
-  return summarize(ours.map((round, index) => round.requestsPerSecond / theirs[index]!.requestsPerSecond));
-}
-
-function combine(rounds: readonly Round[], bytes: number): Measurement {
-  const latencies = rounds.flatMap(({ latenciesMs }) => latenciesMs).toSorted((a, b) => a - b);
-  const cpuPerRequest = summarize(rounds.map(({ cpuSeconds, requests }) => cpuSeconds / requests)).median;
-  const rates = rounds.map(({ requestsPerSecond }) => requestsPerSecond);
-  const sum = (pick: (round: Round) => number): number => rounds.reduce((total, round) => total + pick(round), 0);
+function combine({ rounds, afterDeath }: Lane): Measurement {
+  const latencies = rounds.flatMap(({ load }) => load.latenciesMs).toSorted((a, b) => a - b);
+  const rates = rounds.map(({ load }) => load.requests / load.seconds);
+  const delays = rounds.flatMap(({ loopDelay }) => loopDelay ?? []);
+  const cpu = combineCpu(rounds);
   return {
-    requestsPerSecond: summarize(rates),
-    mebibytesPerSecond: summarize(rates.map((rate) => (rate * bytes) / 2 ** 20)),
+    rates,
+    requestsPerS: summarize(rates),
+    mibPerS: summarize(rounds.map(({ load }) => load.bytes / 2 ** 20 / load.seconds)),
     latencyMs: { p50: quantile(latencies, 0.5), p99: quantile(latencies, 0.99) },
-    cpuMsPerRequest: cpuPerRequest * 1000,
-    cpuSecondsPerGibibyte: (cpuPerRequest * gibibyte) / bytes,
-    mainThreadShare: sum(({ mainThreadSeconds }) => mainThreadSeconds) / sum(({ cpuSeconds }) => cpuSeconds),
+    ...(cpu && { cpu }),
+    ...(delays.length > 0 && { loopDelayMs: combineDelays(delays) }),
+    ...(afterDeath && {
+      afterDeath: {
+        seconds: afterDeath.seconds,
+        requestsPerS: afterDeath.requests / afterDeath.seconds,
+        p99Ms: quantile(
+          afterDeath.latenciesMs.toSorted((a, b) => a - b),
+          0.99,
+        ),
+      },
+    }),
   };
+}
+
+function combineCpu(rounds: readonly Round[]): Measurement['cpu'] {
+  const known = rounds.flatMap(({ load, cpu }) => (cpu === undefined ? [] : [{ load, cpu }]));
+  if (known.length === 0) return undefined;
+  // The system counts in hundredths of a second: sums are finer than rounds.
+  const sum = (figure: (round: { load: LoadResult; cpu: CpuSeconds }) => number): number =>
+    known.reduce((total, round) => total + figure(round), 0);
+  const [requests, cpuSeconds] = [sum(({ load }) => load.requests), sum(({ cpu }) => cpu.all)];
+  return {
+    microsPerRequest: (cpuSeconds / requests) * 1e6,
+    mainThreadMicros: (sum(({ cpu }) => cpu.mainThread) / requests) * 1e6,
+    secondsPerGib: (cpuSeconds / sum(({ load }) => load.bytes)) * gibibyte,
+  };
+}
+
+function combineDelays(delays: readonly LoopDelay[]): { p99: number; max: number } {
+  const all = delays.reduce((sum, delay) => sum.add(delay));
+  return { p99: all.quantileMs(0.99), max: all.maxMs };
 }

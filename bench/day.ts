@@ -4,14 +4,15 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { measureDiskUse } from '../test/harness/disk-use.ts';
 import { type GatewayProcess, readProcessBytes, startGatewayProcess } from '../test/harness/gateway-process.ts';
-import { readMetric } from '../test/harness/read-metric.ts';
 import type { BenchReport } from './bench-command.ts';
+import { readCpuSeconds } from './cpu-seconds.ts';
 import { HeadSigner } from './head-signer.ts';
 import { type Answer, HttpConnection } from './http-connection.ts';
+import { readLoopDelay } from './loop-delay.ts';
 import { OpenLoop } from './open-loop.ts';
 import { renderTable } from './render-table.ts';
 import { describeTrend, quantile } from './statistics.ts';
-import { readCpuSeconds } from './target.ts';
+import { gatewayAccess } from './target.ts';
 
 const bytes = 4096;
 const bucket = '/day';
@@ -40,7 +41,7 @@ interface Window {
   readonly failures: number;
   readonly waiting: number;
   readonly rssBytes: number;
-  readonly lagP99Ms: number;
+  readonly delayP99Ms: number;
   readonly cpuShare: number;
   readonly diskBytes: number;
   readonly liveBytes: number;
@@ -82,7 +83,7 @@ class Day {
   constructor(gateway: GatewayProcess, options: DayOptions) {
     this.#gateway = gateway;
     this.#options = options;
-    this.#signer = new HeadSigner(new URL(gateway.url));
+    this.#signer = new HeadSigner(gatewayAccess(new URL(gateway.url)));
     this.#keptObjects = Math.min(maxKeptObjects, Math.floor(options.rate * options.minutes * 20));
   }
 
@@ -164,7 +165,7 @@ class Day {
     const head = this.#signer.sign({
       method: 'POST',
       path: bucket,
-      query: 'delete',
+      query: 'delete=',
       bodyBytes: body.length,
       contentMd5: createHash('md5').update(xml).digest('base64'),
     });
@@ -181,6 +182,7 @@ class Day {
   async #watch(loop: OpenLoop, startedAtMs: number, windowMs: number): Promise<Window> {
     const { pid, dataDir, adminUrl } = this.#gateway;
     const beganAtMs = performance.now();
+    const delayBefore = await readLoopDelay(adminUrl);
     const cpuBefore = await readCpuSeconds(pid);
     await delay(windowMs);
     const seconds = (performance.now() - beganAtMs) / 1000;
@@ -191,6 +193,7 @@ class Day {
     const failures = this.#failures;
     this.#failures = 0;
     const cpuAfter = await readCpuSeconds(pid);
+    const delayAfter = await readLoopDelay(adminUrl);
     return {
       atMinute: (performance.now() - startedAtMs) / 60_000,
       putsPerSecond: puts.length / seconds,
@@ -199,7 +202,7 @@ class Day {
       failures,
       waiting: loop.waiting,
       rssBytes: await readProcessBytes(pid, 'VmRSS'),
-      lagP99Ms: (await readMetric(adminUrl, 'holdfast_nodejs_eventloop_lag_p99_seconds')) * 1000,
+      delayP99Ms: delayAfter.subtract(delayBefore).quantileMs(0.99),
       cpuShare: (cpuAfter.all - cpuBefore.all) / seconds,
       diskBytes: await measureDiskUse(dataDir),
       liveBytes: (this.#acknowledged - this.#oldest) * bytes,
@@ -234,7 +237,7 @@ class Day {
 
 const windowHead = [
   ...['minute', 'PUT /s', 'PUT p50 ms', 'p99', 'max', 'GET p50 ms', 'p99', 'failures', 'waiting'],
-  ...['RSS MiB', 'loop lag p99 ms', 'CPU cores', 'disk MiB', 'disk / (live x 1.5)'],
+  ...['RSS MiB', 'loop delay p99 ms', 'CPU cores', 'disk MiB', 'disk / (live x 1.5)'],
 ];
 
 function renderWindow(window: Window): string {
@@ -246,7 +249,7 @@ function renderWindow(window: Window): string {
     String(window.failures),
     String(window.waiting),
     (rssBytes / 2 ** 20).toFixed(0),
-    window.lagP99Ms.toFixed(1),
+    window.delayP99Ms.toFixed(1),
     window.cpuShare.toFixed(2),
     (diskBytes / 2 ** 20).toFixed(0),
     (diskBytes / (liveBytes * 1.5)).toFixed(2),

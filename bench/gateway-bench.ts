@@ -2,49 +2,147 @@ import { fileURLToPath } from 'node:url';
 import { type BenchCase, benchCases } from './bench-case.ts';
 import type { BenchReport, BenchRequest } from './bench-command.ts';
 import { type CaseResult, compareServers } from './compare-servers.ts';
+import type { Access } from './head-signer.ts';
+import { createBucket } from './load.ts';
+import { openBenchBucket } from './other-endpoint.ts';
 import { findPace } from './pace.ts';
-import { renderCases, renderProfile } from './render-table.ts';
+import { UsageError } from './parse-command-line.ts';
+import { renderCases } from './render-cases.ts';
+import { renderProfile } from './render-profile.ts';
 import { summarizeProfile } from './summarize-profile.ts';
-import { startTarget, type Target, type TargetName, targetNames } from './target.ts';
+import { type ServerTarget, startTarget, type Target, type TargetName, targetNames } from './target.ts';
 
-/** The gateway end to end, beside what limits it. One start of all servers for each size, so that no case finds a disk full of another's files. */
+/** Directories of a gateway: as many as shards, and where writes are to go around the dead, so many more. */
+const providerCount = 6;
+const providerCountOfWrites = 8;
+
+/** What is measured beside the limits: gateways of ours, or a server that is there already. */
+interface Subject {
+  readonly names: readonly TargetName[];
+  readonly other?: ServerTarget | undefined;
+  /** Makes room for the cases that come next. */
+  clear(): Promise<void>;
+}
+
+/**
+ * The gateway end to end, beside what limits it; or the same load against any other S3 endpoint, where it fills a bucket of its own
+ * and empties it again.
+ */
 export async function benchGateway(request: BenchRequest): Promise<BenchReport> {
-  const { names } = request;
-  const isChosen = (name: string): boolean => names.length === 0 || names.some((prefix) => name.startsWith(prefix));
-  const cases = benchCases.filter(({ name }) => isChosen(name));
-  const rows: CaseResult[] = [];
-  for (const group of Object.values(Object.groupBy(cases, ({ sizeName }) => sizeName))) {
-    if (request.isProfiling) for (const one of group ?? []) rows.push(...(await profileCase(one, request)));
-    else rows.push(...(await benchGroup(group ?? [], request, undefined)));
+  const cases = chooseCases(request);
+  if (request.against !== undefined) return benchOther(cases, request, readAccess(request));
+  const own: Subject = { names: ['gateway'], clear: async () => {} };
+  return request.isProfiling ? profileCases(cases, request, own) : report(await benchCasesOf(cases, request, own));
+}
+
+async function benchOther(cases: readonly BenchCase[], request: BenchRequest, access: Access): Promise<BenchReport> {
+  const { bucket } = request;
+  const opened = await openBenchBucket(access, bucket);
+  try {
+    const other: ServerTarget = { name: 'other', access, bucket, pid: undefined, stop: async () => {} };
+    const subject: Subject = { names: ['other'], other, clear: () => opened.empty() };
+    const alive = cases.filter(({ isWithDead }) => !isWithDead);
+    return report(await benchCasesOf(alive, request, subject));
+  } finally {
+    await opened.close();
   }
-  return { text: renderCases(rows), rows };
+}
+
+function readAccess({ against, accessKey, secretKey, region, isProfiling }: BenchRequest): Access {
+  if (accessKey === undefined) throw new UsageError('--against needs --access-key, or AWS_ACCESS_KEY_ID');
+  if (secretKey === undefined) throw new UsageError('--against needs --secret-key, or AWS_SECRET_ACCESS_KEY');
+  if (isProfiling) throw new UsageError('--against and --profile do not go together');
+  return { url: new URL(against!), accessKeyId: accessKey, secretAccessKey: secretKey, region };
+}
+
+function chooseCases({ names, isQuick }: BenchRequest): BenchCase[] {
+  if (names.length > 0) return benchCases.filter(({ name }) => names.some((prefix) => name.startsWith(prefix)));
+  return benchCases.filter(({ isInQuick }) => isInQuick || !isQuick);
+}
+
+function report(results: readonly CaseResult[]): BenchReport {
+  const rows = results.flatMap(({ benchCase: { name, limit, ...about }, servers, clientCpuMicros }) =>
+    Object.entries(servers).map(([server, measured]) => {
+      const { rates, ...figures } = measured;
+      return { case: name, ...about, server, limit, rates, ...figures, clientCpuMicros };
+    }),
+  );
+  return { text: renderCases(results), rows };
+}
+
+/** One start of all servers for each size, so that no case finds a disk full of another's files; and for each case in which providers die. */
+async function benchCasesOf(
+  cases: readonly BenchCase[],
+  request: BenchRequest,
+  subject: Subject,
+): Promise<CaseResult[]> {
+  const groups = Object.groupBy(cases, ({ name, sizeName, isWithDead }) => (isWithDead ? name : sizeName));
+  const results: CaseResult[] = [];
+  for (const group of Object.values(groups)) results.push(...(await benchGroup(group ?? [], request, subject)));
+  return results;
 }
 
 async function benchGroup(
   group: readonly BenchCase[],
   request: BenchRequest,
-  profilePath: string | undefined,
+  subject: Subject,
+  profilePath?: string,
 ): Promise<CaseResult[]> {
-  const { folder, isProfiling, isReadingProviders } = request;
-  const targets: Target[] = [];
+  const { folder, isReadingProviders, progress } = request;
+  const [{ bytes, isWithDead, operation }] = group as [BenchCase];
+  const setting = {
+    folder,
+    bytes,
+    profilePath,
+    // What lies in memory would be read whether providers are dead or not.
+    isReadingProviders: isReadingProviders || isWithDead,
+    providerCount: isWithDead && operation !== 'get' ? providerCountOfWrites : providerCount,
+  };
+  const namesOf = (one: BenchCase): TargetName[] => findTargets(one, request, subject);
   const results: CaseResult[] = [];
-  try {
-    const isNeeded = (name: TargetName): boolean => group.some(({ targets: names }) => names.includes(name));
-    for (const name of isProfiling ? (['gateway'] as const) : targetNames.filter(isNeeded))
-      targets.push(await startTarget(name, { folder, bytes: group[0]!.bytes, profilePath, isReadingProviders }));
-    for (const benchCase of group) {
-      request.progress(benchCase.name);
-      results.push(await compareServers(benchCase, targets, findPace(request)));
-    }
-  } finally {
-    for (const target of targets) await target.stop();
+  await using started = new AsyncDisposableStack();
+  const targets: Target[] = [];
+  for (const name of targetNames.filter((one) => group.some((benchCase) => namesOf(benchCase).includes(one)))) {
+    const target = name === 'other' ? subject.other! : await startTarget(name, setting);
+    targets.push(started.adopt(target, () => target.stop()));
+    if ('gateway' in target) await createBucket(target.access, target.bucket);
+  }
+  for (const benchCase of group) {
+    progress(benchCase.name);
+    const lanes = targets.filter(({ name }) => namesOf(benchCase).includes(name));
+    results.push(await compareServers(benchCase, lanes, findPace(request)));
+    await subject.clear();
   }
   return results;
 }
 
-async function profileCase(benchCase: BenchCase, request: BenchRequest): Promise<CaseResult[]> {
-  const path = fileURLToPath(new URL(`results/${benchCase.name}.cpuprofile`, import.meta.url));
-  const results = await benchGroup([benchCase], request, path);
-  request.progress(renderProfile(benchCase.name, await summarizeProfile(path)));
-  return results;
+function findTargets(
+  { operation, limit, isWithDead, bytes }: BenchCase,
+  { beside, isProfiling }: BenchRequest,
+  { names }: Subject,
+): TargetName[] {
+  if (isProfiling) return [...names];
+  const isWhole = operation === 'put' || operation === 'get';
+  const besides = beside.filter((name) => {
+    // Servers of files know no listings and no ranges; appends are packs, and no more than a group of them is meant to be written.
+    if (name === 'appends') return operation === 'put' && bytes <= 65_536;
+    return isWhole || name !== 'file';
+  });
+  return [limit, ...besides, ...names, ...(isWithDead ? (['one-dead', 'm-dead'] as const) : [])];
+}
+
+async function profileCases(
+  cases: readonly BenchCase[],
+  request: BenchRequest,
+  subject: Subject,
+): Promise<BenchReport> {
+  const texts: string[] = [];
+  const results: CaseResult[] = [];
+  for (const benchCase of cases.filter(({ isWithDead }) => !isWithDead)) {
+    const path = fileURLToPath(new URL(`results/${benchCase.name}.cpuprofile`, import.meta.url));
+    results.push(...(await benchGroup([benchCase], request, subject, path)));
+    texts.push(renderProfile(benchCase.name, await summarizeProfile(path)));
+  }
+  const { text, rows } = report(results);
+  return { text: [text, ...texts].join('\n'), rows };
 }

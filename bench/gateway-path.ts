@@ -1,23 +1,24 @@
 import { fileURLToPath } from 'node:url';
 import type { BenchCase } from './bench-case.ts';
 import type { BenchReport } from './bench-command.ts';
-import { type CaseResult, compareServers, type Measurement } from './compare-servers.ts';
+import { type CaseResult, compareRates, compareServers } from './compare-servers.ts';
 import type { Pace } from './pace.ts';
-import { renderProfile, renderTable } from './render-table.ts';
+import { renderProfile } from './render-profile.ts';
+import { renderTable } from './render-table.ts';
 import { summarizeProfile } from './summarize-profile.ts';
-import { profilerArguments, type ServerTarget, startProgram } from './target.ts';
+import { profilerArguments, type ServerTarget, type StartedServer, startProgram, type TargetName } from './target.ts';
 
 const bytes = 4096;
 const clients = 32;
-const requestCount = 2048;
-const cases: readonly BenchCase[] = (['PUT', 'GET'] as const).map((method) => ({
-  name: `path-${method.toLowerCase()}-4KiB-${clients}`,
-  method,
+const cases: readonly BenchCase[] = (['put', 'get'] as const).map((operation) => ({
+  name: `path-${operation}-4KiB-${clients}`,
+  operation,
   sizeName: '4KiB',
   bytes,
   clients,
-  requestCount,
-  targets: ['null', 'gateway'],
+  limit: 'null',
+  isWithDead: false,
+  isInQuick: true,
 }));
 
 /**
@@ -52,10 +53,8 @@ async function measure(
   profilePath: string | undefined,
 ): Promise<CaseResult[]> {
   await using stack = new AsyncDisposableStack();
-  const start = async (
-    name: ServerTarget['name'],
-    server: Promise<Omit<ServerTarget, 'name'>>,
-  ): Promise<ServerTarget> => stack.adopt({ name, ...(await server) }, (target) => target.stop());
+  const start = async (name: TargetName, starting: Promise<StartedServer>): Promise<ServerTarget> =>
+    stack.adopt({ name, ...(await starting) }, (target) => target.stop());
   const targets = [
     await start('null', startProgram('raw-server.ts', ['null', String(bytes)])),
     await start(
@@ -80,24 +79,18 @@ function renderPath(results: readonly CaseResult[]): string {
     ],
     ...['gateway us', 'ratio', 'gateway rate / null rate'],
   ];
-  const rows = results.map(({ name, servers, ratios }) => {
-    const [none, ours] = [servers.null!, servers.gateway!];
-    const [noneMain, oursMain] = [mainThreadMicros(none), mainThreadMicros(ours)];
-    const [noneAll, oursAll] = [none.cpuMsPerRequest * 1000, ours.cpuMsPerRequest * 1000];
+  const rows = results.map(({ benchCase, servers }) => {
+    const [none, ours] = [servers.null!.cpu!, servers.gateway!.cpu!];
     return [
-      name,
-      noneMain.toFixed(1),
-      oursMain.toFixed(1),
-      (oursMain / noneMain).toFixed(2),
-      noneAll.toFixed(1),
-      oursAll.toFixed(1),
-      (oursAll / noneAll).toFixed(2),
-      ratios.null?.median.toFixed(2) ?? '',
+      benchCase.name,
+      none.mainThreadMicros.toFixed(1),
+      ours.mainThreadMicros.toFixed(1),
+      (ours.mainThreadMicros / none.mainThreadMicros).toFixed(2),
+      none.microsPerRequest.toFixed(1),
+      ours.microsPerRequest.toFixed(1),
+      (ours.microsPerRequest / none.microsPerRequest).toFixed(2),
+      compareRates(servers.gateway, servers.null)?.median.toFixed(2) ?? '',
     ];
   });
   return renderTable(head, rows);
-}
-
-function mainThreadMicros({ cpuMsPerRequest, mainThreadShare }: Measurement): number {
-  return cpuMsPerRequest * mainThreadShare * 1000;
 }

@@ -1,13 +1,19 @@
-import { HttpConnection } from './http-connection.ts';
+import { type Access, HeadSigner } from './head-signer.ts';
+import { type Answer, HttpConnection } from './http-connection.ts';
 
 /** The head of a signed request, whole: made beforehand, or each time that it is sent. */
 export interface PreparedRequest {
   readonly name: string;
   readonly head: Buffer | (() => Buffer);
+  readonly body: Buffer | undefined;
+  /** Whether the answer is what it should be, as far as a benchmark looks. */
+  readonly isRight: (answer: Answer) => boolean;
 }
 
 export interface LoadResult {
   readonly requests: number;
+  /** Of bodies, in both directions. */
+  readonly bytes: number;
   readonly seconds: number;
   /** Of each request, from its first byte out to the last byte in. */
   readonly latenciesMs: readonly number[];
@@ -17,28 +23,16 @@ export interface LoadResult {
 export class LoadGenerator {
   readonly #url: URL;
   readonly #requests: readonly PreparedRequest[];
-  readonly #body: Buffer | undefined;
-  readonly #answerBytes: number;
   readonly #clients: number;
   #next = 0;
 
-  constructor(parts: {
-    url: URL;
-    requests: readonly PreparedRequest[];
-    clients: number;
-    /** Sent with each request. */
-    body?: Buffer | undefined;
-    /** How long each answer must be. */
-    answerBytes: number;
-  }) {
+  constructor(parts: { url: URL; requests: readonly PreparedRequest[]; clients: number }) {
     this.#url = parts.url;
     this.#requests = parts.requests;
-    this.#body = parts.body;
-    this.#answerBytes = parts.answerBytes;
     this.#clients = parts.clients;
   }
 
-  /** Each client sends at least one request, and no new one after `durationMs`. @throws Error for any answer but 200 */
+  /** Each client sends at least one request, and no new one after `durationMs`. @throws Error for any answer that is not right */
   run(durationMs: number): Promise<LoadResult> {
     return this.#load((now) => {
       const endsAtMs = now + durationMs;
@@ -57,30 +51,38 @@ export class LoadGenerator {
     const connections = await Promise.all(Array.from({ length: this.#clients }, () => HttpConnection.open(this.#url)));
     try {
       const latenciesMs: number[] = [];
+      let bytes = 0;
       const startedAtMs = performance.now();
       const goesOn = begin(startedAtMs);
       const client = async (connection: HttpConnection): Promise<void> => {
         do {
           const sentAtMs = performance.now();
-          await this.#send(connection, this.#requests[this.#next++ % this.#requests.length]!);
+          const movedBytes = await this.#send(connection, this.#requests[this.#next++ % this.#requests.length]!);
+          bytes += movedBytes;
           latenciesMs.push(performance.now() - sentAtMs);
         } while (goesOn());
       };
       await Promise.all(connections.map(client));
       const seconds = (performance.now() - startedAtMs) / 1000;
-      return { requests: latenciesMs.length, seconds, latenciesMs };
+      return { requests: latenciesMs.length, bytes, seconds, latenciesMs };
     } finally {
       for (const connection of connections) connection.close();
     }
   }
 
-  async #send(connection: HttpConnection, { name, head }: PreparedRequest): Promise<void> {
-    const { status, bodyBytes, errorText } = await connection.send(
-      typeof head === 'function' ? head() : head,
-      this.#body,
-    );
-    if (status !== 200 || bodyBytes !== this.#answerBytes) {
-      throw new Error(`${name}: status ${status}, ${bodyBytes} bytes ${errorText}`);
+  /** @returns bytes of both bodies */
+  async #send(connection: HttpConnection, { name, head, body, isRight }: PreparedRequest): Promise<number> {
+    const answer = await connection.send(typeof head === 'function' ? head() : head, body);
+    if (!isRight(answer)) {
+      throw new Error(`${name}: status ${answer.status}, ${answer.bodyBytes} bytes ${answer.errorText}`);
     }
+    return answer.bodyBytes + (body?.length ?? 0);
   }
+}
+
+/** Makes a bucket, or finds that it is there. */
+export async function createBucket(access: Access, bucket: string): Promise<void> {
+  const head = new HeadSigner(access).sign({ method: 'PUT', path: `/${bucket}`, bodyBytes: 0 });
+  const request = { name: `PUT /${bucket}`, head, body: undefined, isRight: ({ status }: Answer) => status === 200 };
+  await new LoadGenerator({ url: access.url, requests: [request], clients: 1 }).runAll();
 }

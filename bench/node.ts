@@ -10,9 +10,10 @@ import { openNodeProvider } from '../placement/providers/node/node-provider.ts';
 import type { Provider } from '../placement/providers/provider.ts';
 import { startNodeProcess } from '../test/harness/node-process.ts';
 import type { BenchReport } from './bench-command.ts';
+import { readCpuSeconds } from './cpu-seconds.ts';
 import { type Column, renderRows } from './render-table.ts';
 import { summarize } from './statistics.ts';
-import { readCpuSeconds, startProgram } from './target.ts';
+import { startProgram } from './target.ts';
 
 const smallBytes = 4096;
 const blockBytes = 256 * 1024;
@@ -93,7 +94,7 @@ export async function benchNode({ folder, isQuick }: { folder: string; isQuick: 
   const small = await benchSmall({ node, directory, pid: server.pid }, setting);
   const files = await mkdtemp(join(path, 'files-'));
   const raw = opened.adopt(await startProgram('raw-server.ts', ['file', files]), (started) => started.stop());
-  const large = await benchLarge({ node, pid: server.pid, raw: { url: raw.url, pid: raw.pid } }, setting);
+  const large = await benchLarge({ node, pid: server.pid, raw: { url: raw.access.url, pid: raw.pid } }, setting);
   const tables = `${renderRows(small, smallColumns)}\n${renderRows(large, largeColumns)}`;
   return { text: tables, rows: [...small, ...large] };
 }

@@ -3,12 +3,15 @@ export interface Pace {
   readonly rounds: number;
   readonly roundMs: number;
   readonly warmUpMs: number;
+  /** How long a gateway is measured from the moment at which providers die. */
+  readonly afterDeathMs: number;
+  readonly isQuick: boolean;
   /** Whether the client signs each request as it goes, as SDKs do, rather than all of them beforehand. */
   readonly isSigningLive: boolean;
 }
 
 export function findPace({ isQuick, isSigningLive }: { isQuick: boolean; isSigningLive: boolean }): Pace {
   return isQuick
-    ? { rounds: 2, roundMs: 200, warmUpMs: 100, isSigningLive }
-    : { rounds: 5, roundMs: 2000, warmUpMs: 1000, isSigningLive };
+    ? { rounds: 3, roundMs: 300, warmUpMs: 300, afterDeathMs: 1000, isQuick, isSigningLive }
+    : { rounds: 5, roundMs: 1500, warmUpMs: 1000, afterDeathMs: 2000, isQuick, isSigningLive };
 }

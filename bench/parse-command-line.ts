@@ -19,28 +19,37 @@ export interface CommandLine {
 
 const flagNames = Object.keys(flags) as FlagName[];
 
+/** What there is to choose from. */
+export interface Choice {
+  readonly commands: readonly BenchCommand[];
+  /** The command whose cases have names of their own. */
+  readonly caseCommand: string;
+  readonly caseNames: readonly string[];
+}
+
 /**
- * Finds the benchmarks that are named: by their own names, or by the beginnings of names of cases, which all belong to one of them.
+ * Finds the benchmarks that are named: by their own names, or by the beginnings of names of cases. Without a name, those that
+ * belong to the default and take all flags that are given.
  *
- * @param caseNames of the benchmark called `caseCommand`
+ * @param environment which has what some flags stand for
  * @throws UsageError that names what is wrong
  */
 export function parseCommandLine(
   words: readonly string[],
-  {
-    commands,
-    caseCommand,
-    caseNames,
-  }: { commands: readonly BenchCommand[]; caseCommand: string; caseNames: readonly string[] },
+  choice: Choice,
+  environment: Readonly<Record<string, string | undefined>> = {},
 ): CommandLine {
   const { given, names } = splitWords(words);
-  const isHelp = given.help === true;
-  const selections = isHelp ? [] : select(names, { commands, caseCommand, caseNames });
-  for (const name of flagNames) {
-    if (given[name] === undefined || selections.some(({ command }) => command.flags.includes(name))) continue;
-    if (!isHelp) throw new UsageError(`${selections.map(({ command }) => command.name).join(', ')}: no --${name} here`);
+  const values = parseValues(given, environment);
+  const isJson = given.json === true;
+  if (given.help === true) return { isHelp: true, isJson, selections: [], values };
+  const used = flagNames.filter((name) => given[name] !== undefined);
+  const selections = names.length === 0 ? selectDefault(used, choice) : selectNamed(names, choice);
+  for (const name of used) {
+    if (selections.some(({ command }) => command.flags.includes(name))) continue;
+    throw new UsageError(`${selections.map(({ command }) => command.name).join(', ')}: no --${name} here`);
   }
-  return { isHelp, isJson: given.json === true, selections, values: parseValues(given) };
+  return { isHelp: false, isJson, selections, values };
 }
 
 type GivenFlags = Readonly<Record<string, string | boolean | undefined>>;
@@ -62,26 +71,28 @@ function splitWords(words: readonly string[]): { given: GivenFlags; names: reado
   }
 }
 
-function parseValues(given: GivenFlags): FlagValues {
+function parseValues(given: GivenFlags, environment: Readonly<Record<string, string | undefined>>): FlagValues {
   const entries = flagNames.map((name) => {
-    const { key, schema } = flags[name];
-    const parsed = schema.safeParse(given[name]);
+    const flag = flags[name];
+    const { key, schema } = flag;
+    const parsed = schema.safeParse(given[name] ?? ('variable' in flag ? environment[flag.variable] : undefined));
     if (parsed.success) return [key, parsed.data] as const;
     throw new UsageError(`--${name} ${given[name]}: ${parsed.error.issues[0]?.message}`);
   });
   return Object.fromEntries(entries) as FlagValues;
 }
 
-function select(
-  names: readonly string[],
-  {
-    commands,
-    caseCommand,
-    caseNames,
-  }: { commands: readonly BenchCommand[]; caseCommand: string; caseNames: readonly string[] },
-): Selection[] {
-  if (names.length === 0)
-    return commands.filter(({ isInDefault }) => isInDefault).map((command) => ({ command, names: [] }));
+function selectDefault(used: readonly FlagName[], { commands }: Choice): Selection[] {
+  const chosen = commands.filter(
+    ({ isInDefault, flags: taken }) => isInDefault && used.every((name) => taken.includes(name)),
+  );
+  if (chosen.length > 0) return chosen.map((command) => ({ command, names: [] }));
+  throw new UsageError(
+    `no benchmark that runs without its name takes ${used.map((name) => `--${name}`).join(' and ')}`,
+  );
+}
+
+function selectNamed(names: readonly string[], { commands, caseCommand, caseNames }: Choice): Selection[] {
   const prefixes = names.filter((name) => !commands.some((command) => command.name === name));
   for (const prefix of prefixes) {
     if (!caseNames.some((name) => name.startsWith(prefix))) throw new UsageError(`no benchmark is called ${prefix}`);

@@ -1,45 +1,4 @@
-import type { CaseResult } from './compare-servers.ts';
 import type { Spread } from './statistics.ts';
-import type { ProfileSummary } from './summarize-profile.ts';
-
-/** Markdown, so that a run can be pasted into docs/performance.md. */
-export function renderCases(results: readonly CaseResult[]): string {
-  const head = [
-    ...['case', 'null /s', 'file /s', 'appends /s', 'file per shard /s', 'gateway /s', 'MiB/s'],
-    ...['ratio to null', 'to file', 'to appends', 'to file per shard'],
-    ...['p50 ms', 'p99 ms', 'CPU ms/request', 'CPU s/GiB', 'file CPU s/GiB', 'client CPU ms/request'],
-  ];
-  const rows = results.map(({ name, servers, ratios, clientCpuMsPerRequest }) => {
-    const { gateway } = servers;
-    return [
-      name,
-      renderNumber(servers.null?.requestsPerSecond.median),
-      renderNumber(servers.file?.requestsPerSecond.median),
-      renderNumber(servers.appends?.requestsPerSecond.median),
-      renderNumber(servers.fileShards?.requestsPerSecond.median),
-      renderNumber(gateway?.requestsPerSecond.median),
-      renderNumber(gateway?.mebibytesPerSecond.median),
-      renderSpread(ratios.null),
-      renderSpread(ratios.file),
-      renderSpread(ratios.appends),
-      renderSpread(ratios.fileShards),
-      renderNumber(gateway?.latencyMs.p50),
-      renderNumber(gateway?.latencyMs.p99),
-      renderNumber(gateway?.cpuMsPerRequest),
-      renderNumber(gateway?.cpuSecondsPerGibibyte),
-      renderNumber(servers.file?.cpuSecondsPerGibibyte),
-      renderNumber(clientCpuMsPerRequest),
-    ];
-  });
-  return renderTable(head, rows);
-}
-
-export function renderProfile(name: string, summary: ProfileSummary): string {
-  const shares = (list: ProfileSummary['areas']): string[][] =>
-    list.map((item) => [item.name, `${(item.share * 100).toFixed(1)} %`]);
-  const title = `${name}: ${summary.busySeconds.toFixed(1)} s of the main thread, start-up included`;
-  return `${title}\n\n${renderTable(['area', 'self time'], shares(summary.areas))}\n${renderTable(['function', 'self time'], shares(summary.functions))}`;
-}
 
 export function renderSpread(value: Spread | undefined): string {
   return value === undefined

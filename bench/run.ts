@@ -7,18 +7,7 @@ import { renderUsage } from './render-usage.ts';
 
 // npm run bench -- [NAME ...] [flags]: the benchmarks of commands.ts, as Markdown, or as one JSON document.
 
-const caseNames = benchCases.map(({ name }) => name);
-
-function readCommandLine(): CommandLine | undefined {
-  try {
-    return parseCommandLine(process.argv.slice(2), { commands, caseCommand: 'gateway', caseNames });
-  } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    process.stderr.write(`bench: ${error.message}\nnpm run bench -- --help tells what there is.\n`);
-    process.exitCode = 2;
-    return undefined;
-  }
-}
+const choice = { commands, caseCommand: 'gateway', caseNames: benchCases.map(({ name }) => name) };
 
 async function runAll({ selections, values, isJson }: CommandLine): Promise<void> {
   const progress = (line: string): void => void process.stderr.write(`${line}\n`);
@@ -43,6 +32,12 @@ function describeMachine(): string {
   return `${cores}, node ${process.version}, load average ${loadavg()[0]?.toFixed(1)} at the start`;
 }
 
-const commandLine = readCommandLine();
-if (commandLine?.isHelp) process.stdout.write(renderUsage(commands, caseNames));
-else if (commandLine !== undefined) await runAll(commandLine);
+try {
+  const commandLine = parseCommandLine(process.argv.slice(2), choice, process.env);
+  if (commandLine.isHelp) process.stdout.write(renderUsage(commands, choice.caseNames));
+  else await runAll(commandLine);
+} catch (error) {
+  if (!(error instanceof UsageError)) throw error;
+  process.stderr.write(`bench: ${error.message}\nnpm run bench -- --help tells what there is.\n`);
+  process.exitCode = 2;
+}

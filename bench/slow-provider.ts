@@ -5,7 +5,7 @@ import type { ProviderId } from '../core/model.ts';
 import { MasterKey } from '../crypto/master-key.ts';
 import { createEngine } from '../engine/create-engine.ts';
 import type { Engine } from '../engine/engine.ts';
-import { createPackageCodec } from '../erasure/package-codec.ts';
+import { createWasmCodec } from '../erasure/wasm-codec.ts';
 import { openMemoryStore } from '../metadata/sqlite/sqlite-store.ts';
 import { Fleet } from '../placement/fleet.ts';
 import { ProviderHealth } from '../placement/provider-health.ts';
@@ -132,7 +132,7 @@ async function openBench(hedging: Hedging, seed: number): Promise<Bench> {
   const { engine, upkeep } = createEngine({
     metadata,
     fleet: new Fleet({ members, health }),
-    codec: await createPackageCodec(),
+    codec: createWasmCodec(),
     profiles: [{ name: 'STANDARD', k: 4, m: 2 }],
     clock,
     log: silentLog,

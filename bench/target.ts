@@ -1,46 +1,80 @@
 import { fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { startGatewayProcess } from '../test/harness/gateway-process.ts';
-import { providerIds, providerPath } from '../test/harness/shard-files.ts';
+import { processKey, processRegion, startGatewayProcess } from '../test/harness/gateway-process.ts';
+import { providerPath } from '../test/harness/shard-files.ts';
+import type { Access } from './head-signer.ts';
 import type { LoadResult } from './load.ts';
 
-export const targetNames = ['null', 'file', 'appends', 'fileShards', 'gateway'] as const;
+/** What can be put under load, in the order in which it stands in tables. */
+export const targetNames = [
+  'null',
+  'md5',
+  'file',
+  'appends',
+  'file-per-shard',
+  'other',
+  'gateway',
+  'one-dead',
+  'm-dead',
+] as const;
 export type TargetName = (typeof targetNames)[number];
 
 /** Something under load, in a process of its own. */
 interface AnyTarget {
   readonly name: TargetName;
-  readonly pid: number;
   /** Ends it, and deletes what it wrote. */
   stop(): Promise<void>;
 }
 
 export interface ServerTarget extends AnyTarget {
-  readonly url: URL;
+  readonly access: Access;
+  /** Which takes what is written; there, or made with a PUT. */
+  readonly bucket: string;
+  /** Undefined for a server that is not ours, and maybe not on this machine. */
+  readonly pid: number | undefined;
+  /** Of a gateway. */
+  readonly gateway?: GatewayHandle;
+}
+
+/** What only a gateway can tell, and what can be done to it. */
+export interface GatewayHandle {
+  readonly adminUrl: string;
+  /** Providers that are to die before it is measured. */
+  readonly mortals: readonly string[];
+  /** Deletes the directory of a provider, under the gateway that uses it. */
+  deleteProvider(id: string): Promise<void>;
 }
 
 /** Appends to files for so many clients, without a server in between. */
 export interface AppendsTarget extends AnyTarget {
+  readonly pid: number;
   append(order: { clients: number; bytes: number; durationMs: number }): Promise<LoadResult>;
 }
 
 export type Target = ServerTarget | AppendsTarget;
 
-interface TargetSetting {
+export interface TargetSetting {
   /** Where servers keep their files, all on one disk. */
   readonly folder: string;
-  /** How much the null server answers to GET. */
+  /** How much the null servers answer to GET. */
   readonly bytes: number;
+  /** Directories that gateways have. */
+  readonly providerCount: number;
   /** Starts the gateway with `--cpu-prof`; the file is complete after `stop`. */
   readonly profilePath?: string | undefined;
   /** Gateways keep no small object in memory: each GET asks a provider. */
   readonly isReadingProviders: boolean;
 }
 
+/** Of the profile that gateways have by default: 4+2. */
+const parityShards = 2;
+const localBucket = 'bench';
+
+/** @param name of anything but `other`, which is there already */
 export async function startTarget(name: TargetName, setting: TargetSetting): Promise<Target> {
   const dataDir = await mkdtemp(join(setting.folder, `bench-${name}-`));
   const started = await startByName(name, dataDir, setting);
@@ -54,41 +88,68 @@ export async function startTarget(name: TargetName, setting: TargetSetting): Pro
   };
 }
 
-type Started = Omit<ServerTarget, 'name'> | Omit<AppendsTarget, 'name'>;
+export type StartedServer = Omit<ServerTarget, 'name'>;
 
-function startByName(name: TargetName, dataDir: string, setting: TargetSetting): Promise<Started> {
-  const { bytes, profilePath, isReadingProviders } = setting;
-  const limits = isReadingProviders ? { pieceCacheBytes: 0 } : {};
-  if (name === 'gateway') return startGateway(dataDir, { limits }, profilePath);
-  if (name === 'fileShards') return startGateway(dataDir, fileShards(dataDir, limits), undefined);
-  if (name === 'appends') return startAppends(dataDir);
-  return startRaw(name, name === 'null' ? bytes : dataDir);
+function startByName(
+  name: TargetName,
+  dataDir: string,
+  setting: TargetSetting,
+): Promise<StartedServer | Omit<AppendsTarget, 'name'>> {
+  switch (name) {
+    case 'null':
+    case 'md5':
+      return startProgram('raw-server.ts', [name, String(setting.bytes)]);
+    case 'file':
+      return startProgram('raw-server.ts', [name, dataDir]);
+    case 'appends':
+      return startAppends(dataDir);
+    case 'file-per-shard':
+      return startGateway(dataDir, { ...setting, profilePath: undefined }, { isPacking: false, deaths: 0 });
+    case 'gateway':
+      return startGateway(dataDir, setting, { isPacking: true, deaths: 0 });
+    case 'one-dead':
+      return startGateway(dataDir, setting, { isPacking: true, deaths: 1 });
+    case 'm-dead':
+      return startGateway(dataDir, setting, { isPacking: true, deaths: parityShards });
+    case 'other':
+      throw new Error('another server is not started here');
+  }
 }
 
 async function startGateway(
   dataDir: string,
-  configuration: object,
-  profilePath: string | undefined,
-): Promise<Omit<ServerTarget, 'name'>> {
+  { providerCount, profilePath, isReadingProviders }: TargetSetting,
+  { isPacking, deaths }: { isPacking: boolean; deaths: number },
+): Promise<StartedServer> {
+  const ids = Array.from({ length: providerCount }, (_, index) => `p${index + 1}`);
+  const providers = ids.map((id) => ({
+    id,
+    kind: 'directory',
+    path: providerPath(dataDir, id),
+    // Without packing it is as it was before packs and segments: stripes of one object each, and a file for each shard.
+    ...(!isPacking && { segmentShardBytes: 0 }),
+  }));
+  const limits = { ...(isReadingProviders && { pieceCacheBytes: 0 }), ...(!isPacking && { packObjectBytes: 0 }) };
   const configPath = join(dataDir, 'configuration.json');
-  await writeFile(configPath, JSON.stringify(configuration));
+  await writeFile(configPath, JSON.stringify({ providers, limits }));
   const gateway = await startGatewayProcess({
     dataDir,
     nodeArguments: await profilerArguments(profilePath),
     environment: { HOLDFAST_CONFIG: configPath },
   });
-  return { url: new URL(gateway.url), pid: gateway.pid, stop: () => gateway.stop() };
+  const { pid, adminUrl } = gateway;
+  return {
+    access: gatewayAccess(new URL(gateway.url)),
+    bucket: localBucket,
+    pid,
+    gateway: { adminUrl, mortals: ids.slice(0, deaths), deleteProvider: (id) => gateway.deleteProvider(id) },
+    stop: () => gateway.stop(),
+  };
 }
 
-/** Our own way without packs and segments: stripes of one object each, and a file for each shard. */
-function fileShards(dataDir: string, limits: object): object {
-  const providers = providerIds.map((id) => ({
-    id,
-    kind: 'directory',
-    path: providerPath(dataDir, id),
-    segmentShardBytes: 0,
-  }));
-  return { providers, limits: { ...limits, packObjectBytes: 0 } };
+/** Requests in the name of the account that gateways of tests and benchmarks have. */
+export function gatewayAccess(url: URL): Access {
+  return { url, ...processKey, region: processRegion };
 }
 
 async function startAppends(folder: string): Promise<Omit<AppendsTarget, 'name'>> {
@@ -112,15 +173,10 @@ async function startAppends(folder: string): Promise<Omit<AppendsTarget, 'name'>
 }
 
 /** What makes node write a CPU profile to this path when it ends; nothing for none. */
-export async function profilerArguments(profilePath: string | undefined): Promise<readonly string[]> {
-  if (profilePath === undefined) return [];
-  const folder = dirname(profilePath);
-  await mkdir(folder, { recursive: true });
-  return ['--cpu-prof', `--cpu-prof-dir=${folder}`, `--cpu-prof-name=${basename(profilePath)}`];
-}
-
-function startRaw(kind: 'null' | 'file', argument: string | number): Promise<Omit<ServerTarget, 'name'>> {
-  return startProgram('raw-server.ts', [kind, String(argument)]);
+export async function profilerArguments(path: string | undefined): Promise<string[]> {
+  if (path === undefined) return [];
+  await mkdir(dirname(path), { recursive: true });
+  return ['--cpu-prof', `--cpu-prof-dir=${dirname(path)}`, `--cpu-prof-name=${basename(path)}`];
 }
 
 /** Starts a server that lies beside this file, names its URL in its first line of output and ends at SIGTERM. */
@@ -128,7 +184,7 @@ export async function startProgram(
   file: string,
   programArguments: readonly string[],
   nodeArguments: readonly string[] = [],
-): Promise<Omit<ServerTarget, 'name'>> {
+): Promise<StartedServer & { readonly pid: number }> {
   const program = fileURLToPath(new URL(file, import.meta.url));
   const child = spawn(process.execPath, [...nodeArguments, program, ...programArguments], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -136,7 +192,8 @@ export async function startProgram(
   process.once('exit', () => child.kill('SIGKILL'));
   const [line] = await once(createInterface(child.stdout), 'line');
   return {
-    url: new URL(String(line)),
+    access: gatewayAccess(new URL(String(line))),
+    bucket: localBucket,
     pid: child.pid!,
     async stop() {
       const exited = once(child, 'exit');
@@ -144,29 +201,4 @@ export async function startProgram(
       await exited;
     },
   };
-}
-
-/** CPU time that a process has taken so far. */
-export interface CpuSeconds {
-  readonly all: number;
-  /** Of its first thread, which runs the JavaScript; the rest are file calls, garbage collection and compilation. */
-  readonly mainThread: number;
-}
-
-/** USER_HZ, which Linux fixes at 100 for all that /proc tells (time(7)). */
-const ticksPerSecond = 100;
-
-export async function readCpuSeconds(pid: number): Promise<CpuSeconds> {
-  const [all, mainThread] = await Promise.all([
-    readTicks(`/proc/${pid}/stat`),
-    readTicks(`/proc/${pid}/task/${pid}/stat`),
-  ]);
-  return { all: all / ticksPerSecond, mainThread: mainThread / ticksPerSecond };
-}
-
-/** utime and stime, fields 14 and 15 of proc(5); the name before them may hold spaces. */
-async function readTicks(path: string): Promise<number> {
-  const text = await readFile(path, 'utf8');
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return Number(fields[11]) + Number(fields[12]);
 }

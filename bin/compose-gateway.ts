@@ -11,8 +11,6 @@ import type { MasterKey } from '../crypto/master-key.ts';
 import { createEngine } from '../engine/create-engine.ts';
 import type { FleetKeeper } from '../engine/fleet/fleet-keeper.ts';
 import type { Upkeep } from '../engine/upkeep/upkeep.ts';
-import { selfTestCodec } from '../erasure/codec-self-test.ts';
-import { createPackageCodec } from '../erasure/package-codec.ts';
 import { Accounts, type AccountWithKeys } from '../gateway/accounts.ts';
 import { AdminHandler } from '../gateway/admin/admin-handler.ts';
 import { adminRoutes } from '../gateway/admin/admin-routes.ts';
@@ -31,6 +29,7 @@ import { AppenderThreads } from '../placement/providers/segments/appender-thread
 import { reportHealth } from '../placement/report-health.ts';
 import { reportSpace } from '../placement/report-space.ts';
 import { listen } from './listen.ts';
+import { openCodec } from './open-codec.ts';
 import { configuredProviders, createFleet } from './open-fleet.ts';
 import { rootKeySetting } from './root-account.ts';
 
@@ -64,8 +63,7 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
   const clock = systemClock;
   const metrics = new Metrics({ processMetrics: true });
   const profiles = listProfiles(config);
-  const codec = await createPackageCodec();
-  for (const profile of profiles) selfTestCodec(codec, profile);
+  const codec = await openCodec({ profiles, config, log, metrics });
   const metadata = opened.adopt(
     await openSqliteStore({ path: join(config.dataDir, 'metadata.sqlite'), clock, log }),
     closeStore,

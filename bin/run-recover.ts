@@ -2,7 +2,7 @@ import { open, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { systemClock } from '../core/clock.ts';
-import { ConfigError, parseConfig } from '../core/config.ts';
+import { ConfigError, listProfiles, parseConfig } from '../core/config.ts';
 import { createLog } from '../core/log.ts';
 import { Metrics } from '../core/metrics.ts';
 import type { ProviderRecord } from '../core/model.ts';
@@ -12,13 +12,13 @@ import { BlockReader } from '../engine/block-reader.ts';
 import { createRecord, describePlace } from '../engine/fleet/provider-record.ts';
 import { recoverStore } from '../engine/recovery/recover-store.ts';
 import type { RecoveryReport } from '../engine/recovery/recovery-report.ts';
-import { createPackageCodec } from '../erasure/package-codec.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
 import { openSqliteStore } from '../metadata/sqlite/sqlite-store.ts';
 import { readMarkerId } from '../placement/providers/directory-marker.ts';
 import { makeFolder } from '../placement/providers/durable-files.ts';
 import { loadConfig } from './load-config.ts';
 import { findMasterKey, masterKeyPath } from './load-master-key.ts';
+import { openCodec } from './open-codec.ts';
 import { closeFleet, directorySettings, openFleetOf } from './open-fleet.ts';
 import { createProgress } from './progress.ts';
 import { rootKeyPath, rootKeySetting, writeRootKey } from './root-account.ts';
@@ -59,7 +59,8 @@ async function recoverInto(
   request: { masterKey: MasterKey; providers: readonly ProviderRecord[]; isFullScan: boolean },
 ): Promise<{ report: RecoveryReport; rootKey: unknown }> {
   const { masterKey, providers, isFullScan } = request;
-  const { limits } = parseConfig({});
+  const config = parseConfig({});
+  const { limits } = config;
   const log = createLog('warn');
   const metrics = new Metrics();
   await using opened = new AsyncDisposableStack();
@@ -71,7 +72,7 @@ async function recoverInto(
     log.warn({ provider: id, err: error }, 'provider does not open, and is left out');
   const fleet = opened.adopt(await openFleetOf(providers, { limits, metrics, log }, onFailure), closeFleet);
   const blocks = new BlockReader({ fleet, metrics, log, cacheBytes: 64 * 2 ** 20, onDamage: () => {} });
-  const codec = await createPackageCodec();
+  const codec = await openCodec({ profiles: listProfiles(config), config, log, metrics });
   const { hedgeMs } = limits;
   const progress = createProgress();
   const parts = { fleet, blocks, codec, metrics, hedgeMs, masterKey, metadata, log };

@@ -10,11 +10,11 @@ import { createEngine } from '../engine/create-engine.ts';
 import { followDirectory } from '../engine/fleet/follow-directory.ts';
 import { createRecord } from '../engine/fleet/provider-record.ts';
 import { type Endangered, isClean, type Owner, type VerifyReport } from '../engine/recovery/verify-report.ts';
-import { createPackageCodec } from '../erasure/package-codec.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
 import { openSqliteStore } from '../metadata/sqlite/sqlite-store.ts';
 import { loadConfig } from './load-config.ts';
 import { loadMasterKey } from './load-master-key.ts';
+import { openCodec } from './open-codec.ts';
 import { closeFleet, configuredProviders, openFleetOf } from './open-fleet.ts';
 import { createProgress } from './progress.ts';
 
@@ -44,7 +44,7 @@ export async function runVerify(args: string[], environment: NodeJS.ProcessEnv):
     closeFleet,
   );
   const profiles = listProfiles(config);
-  const codec = await createPackageCodec();
+  const codec = await openCodec({ profiles, config, log, metrics });
   const parts = { metadata, fleet, codec, profiles, clock: systemClock, log, metrics, masterKey, limits };
   const { verify } = createEngine(parts);
   const progress = createProgress();

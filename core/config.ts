@@ -187,6 +187,12 @@ const schema = z.strictObject({
     .object({ STANDARD: profile.default({ k: 4, m: 2 }) })
     .catchall(profile)
     .prefault({}),
+  codec: z
+    .strictObject({
+      /** Whether V8 shall make 256-bit operations of the erasure codec's kernels. It calls that experimental. */
+      revectorize: z.boolean().default(false),
+    })
+    .prefault({}),
   limits,
 });
 

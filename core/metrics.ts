@@ -180,6 +180,12 @@ export class Metrics {
     labelNames: ['provider'] as const,
     registers: this.#registers,
   });
+  readonly codecInfo = new Gauge({
+    name: 'holdfast_codec_info',
+    help: '1 for the erasure codec that is used',
+    labelNames: ['codec'] as const,
+    registers: this.#registers,
+  });
   readonly stripesAtMargin = new Gauge({
     name: 'holdfast_stripes_at_margin',
     help: 'Live stripes by how many further shards they can lose: a number, unavailable (not readable until a provider is back) or lost',

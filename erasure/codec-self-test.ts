@@ -4,6 +4,8 @@ import { createReferenceCodec } from './reference-codec.ts';
 
 /** Around the widths of vectors, so that a kernel's tails are seen too; the longest one holds every byte value. */
 const testLengths = [1, 15, 16, 17, 31, 64, 257];
+/** Around the shards in a slot, where nothing may be written. */
+const marginBytes = 40;
 
 /**
  * Proves at start-up that a codec gives the bytes that the format demands, on this machine and for this profile: a
@@ -37,6 +39,29 @@ function testEncode(
     expectSame(codec, apart[row]!, golden[k + row]!, `parity ${row}`);
     expectSame(codec, joined[k + row]!, golden[k + row]!, `parity ${row} in one buffer`);
   }
+  testSlots(codec, { k, m }, golden, shardBytes);
+}
+
+/** In memory of its own a codec may work otherwise. */
+function testSlots(
+  codec: ErasureCodec,
+  { k, m }: Pick<Profile, 'k' | 'm'>,
+  golden: readonly Uint8Array[],
+  shardBytes: number,
+): void {
+  const slots = codec.allocateSlots(k + m, shardBytes + 2 * marginBytes);
+  for (const [index, view] of slots.views.entries()) {
+    view.fill(0xa5);
+    if (index < k) view.set(golden[index]!, marginBytes);
+  }
+  const shards = slots.views.map((view) => view.subarray(marginBytes, marginBytes + shardBytes));
+  codec.encode(shards.slice(0, k), shards.slice(k));
+  for (const [index, view] of slots.views.entries()) {
+    const expected = new Uint8Array(view.length).fill(0xa5);
+    expected.set(golden[index]!, marginBytes);
+    expectSame(codec, view, expected, `shard ${index} in its slot`);
+  }
+  slots.release();
 }
 
 /** Loses m neighbours at every place, so that every shard is rebuilt and every one is used. */

@@ -15,6 +15,8 @@ export interface WasmCodecSetting {
   readonly isShared?: boolean;
   /** Whether V8 shall make 256-bit operations of kernels; see with-revectorizing.ts. */
   readonly isRevectorizing?: boolean;
+  /** A pattern of lost shards gets a kernel of its own after so many bytes of each shard; until then tables do. */
+  readonly compileFromBytes?: number;
 }
 
 /** Address space comes in pieces of so much; memory is taken only where slots were touched. */
@@ -24,8 +26,8 @@ const deskBytes = 256 * 1024;
 const deskPaddingBytes = 64;
 /** Beyond so many factors kernels become long to compile: 128 are eight outputs of 16 inputs. */
 const maxKernelFactors = 256;
-/** Compiling pays from about so many bytes of each shard on, against tables. */
-const compileFromBytes = 256 * 1024;
+/** From about there on compiling pays, against tables. */
+const defaultCompileFromBytes = 256 * 1024;
 /** An import fits any memory up to its own limits, and shared memory must have one. */
 const sharedLimits: MemoryLimits = { minPages: 1, maxPages: 65_536, shared: true };
 const ownLimits: MemoryLimits = { minPages: 1 };
@@ -42,6 +44,7 @@ export function createWasmCodec(setting: WasmCodecSetting = {}): ErasureCodec {
 class WasmCodec implements ErasureCodec {
   readonly name: string;
   readonly #isShared: boolean;
+  readonly #compileFromBytes: number;
   readonly #table: CompiledWasm;
   readonly #compiler: KernelCompiler;
   readonly #codings = new CodingCache();
@@ -49,9 +52,14 @@ class WasmCodec implements ErasureCodec {
   /** Where slots lie, by their buffer. */
   readonly #regions = new Map<ArrayBufferLike, KernelRegion>();
 
-  constructor({ isShared = false, isRevectorizing = false }: WasmCodecSetting) {
+  constructor({
+    isShared = false,
+    isRevectorizing = false,
+    compileFromBytes = defaultCompileFromBytes,
+  }: WasmCodecSetting) {
     this.name = isRevectorizing ? 'wasm-simd-256' : 'wasm-simd';
     this.#isShared = isShared;
+    this.#compileFromBytes = compileFromBytes;
     const limits = isShared ? sharedLimits : ownLimits;
     this.#table = compileWasm(emitTableKernel(limits));
     this.#desk = this.#createRegion(deskBytes);
@@ -130,7 +138,7 @@ class WasmCodec implements ErasureCodec {
   }
 
   #run(region: KernelRegion, coding: Coding, place: ShardPlace): void {
-    if (coding.kernel === undefined && coding.codedBytes >= compileFromBytes) {
+    if (coding.kernel === undefined && coding.codedBytes >= this.#compileFromBytes) {
       const { rows, inputs } = coding.task;
       const isSmall = rows.length * inputs.length <= maxKernelFactors;
       coding.kernel = (isSmall ? this.#compiler.compile(coding.task) : undefined) ?? 'none';

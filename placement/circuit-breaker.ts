@@ -38,6 +38,7 @@ export class CircuitBreaker {
   #closedAtMs = Number.NEGATIVE_INFINITY;
   #failedAtMs: number | undefined;
   #downSinceMs: number | undefined;
+  #earlierSinceMs: number | undefined;
   #inARow = 0;
   #failureShare = 0;
   #trials = 0;
@@ -54,6 +55,11 @@ export class CircuitBreaker {
   /** When the failures began that opened it; undefined while it is closed. */
   get downSinceMs(): number | undefined {
     return this.#isClosed ? undefined : this.#downSinceMs;
+  }
+
+  /** Takes it that the failures began so long ago, if the next call fails too: it is what was known before a restart. */
+  resumeDown(sinceMs: number): void {
+    this.#earlierSinceMs = sinceMs;
   }
 
   /** Calls under way that began while it was half-open. */
@@ -88,6 +94,7 @@ export class CircuitBreaker {
     this.#inARow = 0;
     this.#failureShare *= 1 - shareWeight;
     this.#failedAtMs = undefined;
+    this.#earlierSinceMs = undefined;
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#failureShare = 0;
@@ -97,7 +104,7 @@ export class CircuitBreaker {
   /** A call failed, or hung until it was given up. */
   fail(hung: boolean): void {
     const nowMs = this.#setting.clock.now();
-    if (this.#inARow === 0 && this.#isClosed) this.#downSinceMs = nowMs;
+    if (this.#inARow === 0 && this.#isClosed) this.#downSinceMs = this.#earlierSinceMs ?? nowMs;
     this.#inARow += 1;
     this.#failureShare += (1 - this.#failureShare) * shareWeight;
     this.#failedAtMs = nowMs;

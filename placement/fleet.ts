@@ -130,6 +130,13 @@ export class Fleet {
     return this.#clock.now() - downSinceMs >= this.#lostAfterMs ? 'lost' : 'down';
   }
 
+  /** Since when a provider that should serve does not; undefined for one that does, and for one that is not to. */
+  downSinceMs(id: ProviderId): number | undefined {
+    const entry = this.#now.entries.get(id);
+    const isExpected = entry !== undefined && (isServing(entry.record) || entry.record.state === 'joining');
+    return isExpected ? this.#downSinceMs(entry) : undefined;
+  }
+
   /** Places for a stripe's shards; slow providers, full ones and those under suspicion come last, in this order. */
   placeStripe(stripe: StripeToPlace): Placer {
     return new StripePlacer(this.#now.placing, stripe);

@@ -106,6 +106,11 @@ export class ProviderHealth {
     return this.#vitals.get(id)?.downSinceMs;
   }
 
+  /** Says since when a provider was down before a restart: that counts, unless it answers a call first. */
+  resumeDown(id: ProviderId, sinceMs: number): void {
+    this.of(id).resumeDown(sinceMs);
+  }
+
   /** How gladly new data goes to a provider, least first: 0 for one that is well, more for one that is slow, full or fails. */
   writeRank(id: ProviderId): number {
     const vitals = this.#vitals.get(id);
@@ -169,6 +174,10 @@ export class ProviderVitals {
 
   get downSinceMs(): number | undefined {
     return this.#breaker.downSinceMs;
+  }
+
+  resumeDown(sinceMs: number): void {
+    this.#breaker.resumeDown(sinceMs);
   }
 
   get isFull(): boolean {

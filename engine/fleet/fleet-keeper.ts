@@ -1,5 +1,6 @@
 import type { ProviderId, ProviderRecord } from '../../core/model.ts';
 import type { ProviderChanges, ProviderSettings } from '../../core/provider-settings.ts';
+import { DownTimes } from './down-times.ts';
 import { inUse, refused } from './fleet-refusals.ts';
 import { FleetRoll, type FleetRollParts, type KeptProvider } from './fleet-roll.ts';
 import { measureFleet } from './measure-fleet.ts';
@@ -37,6 +38,7 @@ export class FleetKeeper {
   readonly #parts: FleetKeeperParts;
   readonly #roll: FleetRoll;
   readonly #opener: ProviderOpener;
+  readonly #downTimes: DownTimes;
   readonly #controller = new AbortController();
   readonly #timers: NodeJS.Timeout[] = [];
   /** Changes happen one after the other. */
@@ -45,6 +47,7 @@ export class FleetKeeper {
   constructor(parts: FleetKeeperParts) {
     this.#parts = parts;
     this.#roll = new FleetRoll(parts);
+    this.#downTimes = new DownTimes(parts);
     this.#opener = new ProviderOpener({ ...parts, roll: this.#roll, signal: this.#controller.signal });
   }
 
@@ -59,7 +62,7 @@ export class FleetKeeper {
   async open(seeds: readonly ProviderSettings[], options: { readonly isDefault: boolean }): Promise<void> {
     const { metadata, clock, log } = this.#parts;
     const roll = this.#roll;
-    await roll.load();
+    await roll.load(await this.#downTimes.load());
     const holders = new Set((await metadata.listPlacements()).flatMap(({ providers }) => providers));
     const isNew = roll.entries.length === 0 && holders.size === 0;
     await takeSeeds(seeds, { roll, holders, clock, log }, options.isDefault);
@@ -79,7 +82,10 @@ export class FleetKeeper {
   /** Begins to look after the fleet in the background; never keeps the process alive. */
   start(): void {
     const { retryMs = defaultRetryMs, measureMs = defaultMeasureMs } = this.#parts;
-    this.#repeat(retryMs, () => this.retry());
+    this.#repeat(retryMs, async () => {
+      await this.retry();
+      await this.noteDown(false);
+    });
     this.#repeat(measureMs, async () => {
       await this.measure();
       await this.forgetGone();
@@ -91,6 +97,8 @@ export class FleetKeeper {
     for (const timer of this.#timers) clearInterval(timer);
     this.#controller.abort(new DOMException('The fleet was closed', 'AbortError'));
     await this.#lastChange.catch(() => {});
+    // The store may be what fails; then as much is lost as by a crash.
+    await this.noteDown(true).catch(() => {});
     await this.#opener.closeAll();
   }
 
@@ -205,6 +213,17 @@ export class FleetKeeper {
     await this.#change(async () => {
       await Promise.all(closed.map((entry) => this.#retryEntry(entry)));
     }).catch(() => {});
+  }
+
+  /** Keeps note of who is down, for the next start. */
+  async noteDown(isLast: boolean): Promise<void> {
+    const { fleet } = this.#parts;
+    const down = new Map<ProviderId, number>();
+    for (const { record } of this.#roll.entries) {
+      const sinceMs = fleet.downSinceMs(record.id);
+      if (sinceMs !== undefined) down.set(record.id, sinceMs);
+    }
+    await this.#downTimes.note(down, isLast);
   }
 
   /** Measures the space of all providers. Never throws. */

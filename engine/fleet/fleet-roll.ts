@@ -55,9 +55,14 @@ export class FleetRoll {
     return [...this.#entries.values()];
   }
 
-  /** Takes over what the store knows. */
-  async load(): Promise<void> {
-    for (const record of await this.#parts.metadata.listProviders()) this.#entries.set(record.id, { record });
+  /** Takes over what the store knows. @param downSinceMs who was down before this process started */
+  async load(downSinceMs: ReadonlyMap<ProviderId, number>): Promise<void> {
+    const { metadata, fleet } = this.#parts;
+    for (const record of await metadata.listProviders()) {
+      const sinceMs = downSinceMs.get(record.id);
+      this.#entries.set(record.id, { record, downSinceMs: sinceMs });
+      if (sinceMs !== undefined) fleet.health.resumeDown(record.id, sinceMs);
+    }
   }
 
   has(id: ProviderId): boolean {

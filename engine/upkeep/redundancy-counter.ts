@@ -104,7 +104,7 @@ export class RedundancyCounter {
     const { fleet, clock } = this.#parts;
     for (const { id } of fleet.records) {
       if (fleet.standingOf(id) === 'up') this.#absentSinceMs.delete(id);
-      else if (!this.#absentSinceMs.has(id)) this.#absentSinceMs.set(id, clock.now());
+      else if (!this.#absentSinceMs.has(id)) this.#absentSinceMs.set(id, fleet.downSinceMs(id) ?? clock.now());
     }
   }
 

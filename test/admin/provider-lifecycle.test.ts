@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { startGateway, type TestGateway, type TestGatewayOptions } from '../harness/gateway.ts';
+import { patternBytes } from '../harness/pattern-bytes.ts';
 import { pollUntil } from '../harness/poll-until.ts';
 import { readMetric } from '../harness/read-metric.ts';
 import { assertOk } from '../harness/s3-assertions.ts';
@@ -95,7 +96,8 @@ describe('the fleet under the admin API', () => {
     const place = join(folder, 'other', 'providers', 'p1');
     try {
       assertOk(await other.fetchSigned('PUT', '/bucket'));
-      assertOk(await other.fetchSigned('PUT', '/bucket/key', { body: 'somebody else’s' }));
+      // So long that each provider has a shard of it.
+      assertOk(await other.fetchSigned('PUT', '/bucket/key', { body: patternBytes(2 ** 20, 'somebody else’s') }));
       // Without a root, as before its first batch of the journal.
       await pollUntil(
         'there is a root',

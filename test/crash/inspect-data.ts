@@ -5,7 +5,7 @@ import { silentLog } from '../../core/log.ts';
 import { Metrics } from '../../core/metrics.ts';
 import type { ProviderId } from '../../core/model.ts';
 import { createEngine } from '../../engine/create-engine.ts';
-import { createPackageCodec } from '../../erasure/package-codec.ts';
+import { createWasmCodec } from '../../erasure/wasm-codec.ts';
 import { openSqliteStore } from '../../metadata/sqlite/sqlite-store.ts';
 import { Fleet } from '../../placement/fleet.ts';
 import { ProviderHealth } from '../../placement/provider-health.ts';
@@ -35,7 +35,7 @@ export async function inspectData(dataDir: string): Promise<{ readonly stripes: 
     const { upkeep } = createEngine({
       metadata,
       fleet: new Fleet({ members: providers.map((provider) => memberOf(provider)), health }),
-      codec: await createPackageCodec(),
+      codec: createWasmCodec(),
       profiles: [{ name: 'STANDARD', ...crashProfile }],
       clock,
       log: silentLog,

@@ -20,8 +20,8 @@ import type { EngineLimits } from '../../engine/engine-limits.ts';
 import type { Upkeep } from '../../engine/upkeep/upkeep.ts';
 import type { ErasureCodec } from '../../erasure/erasure-codec.ts';
 import { storedBlockBytes, storedBlockCount } from '../../erasure/geometry.ts';
-import { createPackageCodec } from '../../erasure/package-codec.ts';
 import { openShardFooter, shardBlockOffset, shardBytes, shardFooterOffset } from '../../erasure/shard-format.ts';
+import { createWasmCodec } from '../../erasure/wasm-codec.ts';
 import type { MetadataStore } from '../../metadata/metadata-store.ts';
 import { openMemoryStore } from '../../metadata/sqlite/sqlite-store.ts';
 import { Fleet } from '../../placement/fleet.ts';
@@ -41,7 +41,7 @@ export const hourMs = 3_600_000;
 
 export const masterKey = new MasterKey(Buffer.alloc(32, 'tests'));
 
-const packageCodec = await createPackageCodec();
+const wasmCodec = createWasmCodec();
 
 /** An engine over providers in memory whose every call can be made to fail, and with a clock that tests move. */
 export interface TestEngine {
@@ -77,7 +77,7 @@ export interface TestEngineOptions {
 }
 
 export async function createTestEngine(options: TestEngineOptions = {}): Promise<TestEngine> {
-  const { timeoutMs = 200, providerCount = 6, capacityBytes, codec = packageCodec, log = silentLog } = options;
+  const { timeoutMs = 200, providerCount = 6, capacityBytes, codec = wasmCodec, log = silentLog } = options;
   const profiles = options.profiles ?? [{ name: 'STANDARD', k: 4, m: 2 }];
   const startMs = Date.now();
   const clock = { nowMs: startMs, now: () => clock.nowMs };

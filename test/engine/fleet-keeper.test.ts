@@ -19,6 +19,8 @@ import { type CallWork, type ProviderCall, WrappedProvider } from '../../placeme
 import { pollUntil } from '../harness/poll-until.ts';
 
 const startMs = 1_700_000_000_000;
+const minuteMs = 60_000;
+const lostAfterMs = 15 * minuteMs;
 const masterKey = new MasterKey(Buffer.alloc(32, 'keeper'));
 
 const id = (name: string): ProviderId => name as ProviderId;
@@ -100,7 +102,7 @@ class World {
   /** A keeper as after a restart of the process, before it has opened anything. */
   restart(): void {
     const health = new ProviderHealth({ clock: this.clock, suspectMs: 1_000 });
-    this.fleet = new Fleet({ members: [], health, clock: this.clock });
+    this.fleet = new Fleet({ members: [], health, clock: this.clock, lostAfterMs });
     const warn = (about: Record<string, unknown>, text: string): void => void this.warnings.push({ about, text });
     this.keeper = new FleetKeeper({
       metadata: this.#metadata(),
@@ -281,6 +283,64 @@ describe('the keeper of the fleet', () => {
     await assert.rejects(world.keeper.add(directory('broken')), failsWith('provider-refused', /no such disk/));
     await nextTurn();
     assert.deepEqual(await world.look(), before);
+  });
+
+  for (const [what, isKilled] of [
+    ['that was stopped', false],
+    ['that was killed', true],
+  ] as const) {
+    it(`counts for how long a provider was down across a restart of a gateway ${what}, but not while there was none`, async () => {
+      const fault = new Error('no such disk');
+      for (const name of ['a', 'b']) {
+        await world.keeper.suspend(id(name));
+        await pollUntil('it is closed', () => !world.place(name).isOpen);
+        world.place(name).fault = fault;
+        await world.keeper.resume(id(name));
+      }
+      world.clock.nowMs += 10 * minuteMs;
+      await world.keeper.noteDown(false);
+      assert.deepEqual(await world.states(), ['a active down', 'b active down']);
+      if (!isKilled) await world.keeper.close();
+      // A night in which nobody looked.
+      world.clock.nowMs += 600 * minuteMs;
+      world.restart();
+      world.place('b').fault = undefined;
+      await world.keeper.open([], { isDefault: false });
+      assert.deepEqual(await world.states(), ['a active down', 'b active up']);
+      world.clock.nowMs += 4 * minuteMs;
+      assert.deepEqual(await world.states(), ['a active down', 'b active up']);
+      world.clock.nowMs += 2 * minuteMs;
+      assert.deepEqual(await world.states(), ['a active lost', 'b active up']);
+      // It opened, but no call has shown yet that it is well: what it was before still counts.
+      world.fleet.health.recordFailure(id('b'), true);
+      assert.deepEqual(await world.states(), ['a active lost', 'b active lost']);
+      world.fleet.health.recordSuccess(id('b'));
+      world.fleet.health.recordFailure(id('b'), true);
+      assert.deepEqual(await world.states(), ['a active lost', 'b active down']);
+      await world.keeper.noteDown(false);
+      await world.keeper.close();
+      world.restart();
+      world.place('a').fault = undefined;
+      await world.keeper.open([], { isDefault: false });
+      await world.keeper.noteDown(false);
+      assert.deepEqual(await world.states(), ['a active up', 'b active up']);
+    });
+  }
+
+  it('does not write anew at each look who is down', async () => {
+    world.fleet.health.recordFailure(id('a'), true);
+    const before = world.writes;
+    for (let look = 0; look < 12; look++) {
+      await world.keeper.noteDown(false);
+      world.clock.nowMs += 5_000;
+    }
+    assert.equal(world.writes - before, 1);
+    await world.keeper.noteDown(false);
+    assert.equal(world.writes - before, 2);
+    world.fleet.health.recordSuccess(id('a'));
+    await world.keeper.noteDown(false);
+    await world.keeper.noteDown(false);
+    assert.equal(world.writes - before, 3);
   });
 
   it('knows nothing of a provider that is not there', async () => {

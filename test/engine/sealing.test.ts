@@ -5,7 +5,6 @@ import { MasterKey } from '../../crypto/master-key.ts';
 import { packageBytes, sealedPackageBytes } from '../../crypto/sealed-stream.ts';
 import { openManifest } from '../../engine/manifest.ts';
 import { storedBlockBytes, storedShardCount } from '../../erasure/geometry.ts';
-import { createPackageCodec } from '../../erasure/package-codec.ts';
 import {
   digestBlock,
   encodeShardFooter,
@@ -13,6 +12,7 @@ import {
   shardBlockOffset,
   shardCid,
 } from '../../erasure/shard-format.ts';
+import { createWasmCodec } from '../../erasure/wasm-codec.ts';
 import { extentsOf } from '../harness/extents-of.ts';
 import { patternBytes } from '../harness/pattern-bytes.ts';
 import {
@@ -36,7 +36,7 @@ import {
 const KiB = 1024;
 const MiB = 1024 * KiB;
 
-const codec = await createPackageCodec();
+const codec = createWasmCodec();
 
 describe('what lies at providers', () => {
   let test: TestEngine;

@@ -4,6 +4,7 @@ import { selfTestCodec } from '../../erasure/codec-self-test.ts';
 import type { ErasureCodec } from '../../erasure/erasure-codec.ts';
 import { createPackageCodec } from '../../erasure/package-codec.ts';
 import { createReferenceCodec } from '../../erasure/reference-codec.ts';
+import { createWasmCodec } from '../../erasure/wasm-codec.ts';
 
 const profiles = [
   { k: 4, m: 2 },
@@ -14,7 +15,7 @@ const profiles = [
 
 describe('codec self-test', () => {
   it('passes good codecs', async () => {
-    for (const codec of [createReferenceCodec(), await createPackageCodec()]) {
+    for (const codec of [createReferenceCodec(), await createPackageCodec(), createWasmCodec()]) {
       for (const profile of profiles) selfTestCodec(codec, profile);
     }
   });
@@ -38,6 +39,21 @@ describe('codec self-test', () => {
       },
     };
     assert.throws(() => selfTestCodec(careless, { k: 4, m: 2 }), /self-test/);
+  });
+
+  it('stops a codec that writes past the shards in its slots', () => {
+    const reference = createReferenceCodec();
+    const sprawling: ErasureCodec = {
+      ...reference,
+      encode: (data, parity) => {
+        reference.encode(data, parity);
+        for (const { buffer, byteOffset, length } of parity) {
+          const past = byteOffset + length + 30;
+          if (past < buffer.byteLength) new Uint8Array(buffer)[past] = 0;
+        }
+      },
+    };
+    assert.throws(() => selfTestCodec(sprawling, { k: 4, m: 2 }), /shard 4 in its slot/);
   });
 
   it('stops a codec that rebuilds one shard wrongly', () => {

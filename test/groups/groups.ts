@@ -12,7 +12,7 @@ export const groups = {
   engine: ['engine', 'recovery'],
   fleet: ['node', 'upkeep'],
   gateway: ['admin', 'auth', 'faults', 's3', 'wire'],
-  parts: ['core', 'crypto', 'erasure', 'gateway', 'gateway-unit', 'metadata', 'payload', 'placement'],
+  parts: ['core', 'crypto', 'erasure', 'gateway', 'gateway-unit', 'metadata', 'monitoring', 'payload', 'placement'],
 } as const;
 
 export type GroupName = keyof typeof groups;

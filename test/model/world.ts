@@ -8,7 +8,7 @@ import { createEngine } from '../../engine/create-engine.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { type EngineLimits, maxPackObjectBytes } from '../../engine/engine-limits.ts';
 import type { Upkeep } from '../../engine/upkeep/upkeep.ts';
-import { createPackageCodec } from '../../erasure/package-codec.ts';
+import { createWasmCodec } from '../../erasure/wasm-codec.ts';
 import type { MetadataStore } from '../../metadata/metadata-store.ts';
 import { openSqliteStore } from '../../metadata/sqlite/sqlite-store.ts';
 import { Fleet } from '../../placement/fleet.ts';
@@ -42,7 +42,7 @@ const limits: Partial<EngineLimits> = {
   compactAgeMs: 1_000,
 };
 
-const codec = await createPackageCodec();
+const codec = createWasmCodec();
 const masterKey = new MasterKey(Buffer.alloc(32, 'model'));
 
 export const providerKinds = ['memory', 'directory'] as const;

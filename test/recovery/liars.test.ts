@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { describe, it } from 'node:test';
 import type { Stripe } from '../../core/model.ts';
 import { storedBlockBytes } from '../../erasure/geometry.ts';
-import { createPackageCodec } from '../../erasure/package-codec.ts';
 import { digestBlock, encodeShardFooter, encodeShardHeader, shardCid } from '../../erasure/shard-format.ts';
+import { createWasmCodec } from '../../erasure/wasm-codec.ts';
 import type { Provider } from '../../placement/providers/provider.ts';
 import { type CallWork, type ProviderCall, WrappedProvider } from '../../placement/providers/wrapped-provider.ts';
 import { createBucket, get, never, ownerId, put, RecoveryWorld, readEverything } from './recovery-harness.ts';
@@ -98,7 +98,7 @@ describe('recovery from providers of which up to m lie', () => {
   });
 
   it('tells the shards of a stripe that no metadata name from those that two providers made up', async () => {
-    const codec = await createPackageCodec();
+    const codec = createWasmCodec();
     const world = new RecoveryWorld();
     const live = await world.start();
     await createBucket(live, 'first');

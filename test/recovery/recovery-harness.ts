@@ -13,7 +13,7 @@ import type { Journal } from '../../engine/recovery/journal.ts';
 import { type RecoveryOptions, recoverStore } from '../../engine/recovery/recover-store.ts';
 import type { RecoveryReport } from '../../engine/recovery/recovery-report.ts';
 import type { Upkeep } from '../../engine/upkeep/upkeep.ts';
-import { createPackageCodec } from '../../erasure/package-codec.ts';
+import { createWasmCodec } from '../../erasure/wasm-codec.ts';
 import type { MetadataStore } from '../../metadata/metadata-store.ts';
 import { openMemoryStore } from '../../metadata/sqlite/sqlite-store.ts';
 import { Fleet } from '../../placement/fleet.ts';
@@ -29,7 +29,7 @@ export const ownerId = 'a'.repeat(64);
 export const profile: Profile = { name: 'STANDARD', k: 4, m: 2 };
 export const never = new AbortController().signal;
 
-const codec = await createPackageCodec();
+const codec = createWasmCodec();
 
 /** A gateway's engine in memory, whose metadata store can be lost. */
 export interface LiveEngine {

@@ -1,4 +1,6 @@
 import type { ProviderId } from '../../../core/model.ts';
+import { type StripeGeometry, storedBlockBytes, storedShardCount } from '../../../erasure/geometry.ts';
+import { shardBytes } from '../../../erasure/shard-format.ts';
 import type { Placement } from '../../../metadata/fleet-store.ts';
 import { SpreadGroups, type SpreadLabels } from '../../../placement/spread-groups.ts';
 import { targetShares } from '../../../placement/target-shares.ts';
@@ -12,7 +14,11 @@ export interface BalanceMember extends SpreadLabels {
 type Shape = Pick<Placement, 'k' | 'm'>;
 type HeldPlacement = Pick<Placement, 'k' | 'm' | 'shardCount' | 'providers' | 'storedBytes'>;
 
-/** What each of the members holds and should hold, in bytes. What others hold stays out of the account. */
+/**
+ * What each of the members holds and should hold, in bytes. What others hold stays out of the account. Every shard of a stripe counts as long
+ * as they are on average: so what is counted from placements and what moves change is the same account, and a plan that is
+ * made anew begins where the last one ended.
+ */
 export class Balance {
   readonly #members: readonly BalanceMember[];
   readonly #ids: readonly ProviderId[];
@@ -82,7 +88,17 @@ export class Balance {
 
   /** The same distance in bytes. */
   furthestBytes(): number {
-    return Math.max(0, ...[...this.#held.keys()].map((id) => Math.abs(this.surplusOf(id) ?? 0)));
+    return Math.max(0, ...this.distances());
+  }
+
+  /** How far each member is from what it should hold, in bytes. */
+  distances(): number[] {
+    return Array.from(this.#held.keys(), (id) => Math.abs(this.surplusOf(id) ?? 0));
+  }
+
+  /** What members hold together. */
+  heldBytes(): number {
+    return [...this.#held.values()].reduce((sum, bytes) => sum + bytes, 0);
   }
 
   /**
@@ -126,6 +142,15 @@ function sharesOf(members: readonly BalanceMember[], { k, m }: Shape): Float64Ar
   return targetShares(weights, { count: k + m, cap: Math.max(1, m), groups: new SpreadGroups(members) });
 }
 
+/** How long a shard of the stripe counts. */
+export function accountedBytes(stripe: StripeGeometry): number {
+  let bytes = 0;
+  for (let index = 0; index < stripe.k + stripe.m; index++) {
+    if (storedBlockBytes(stripe, index, 0) > 0) bytes += shardBytes(stripe, index);
+  }
+  return bytes / storedShardCount(stripe);
+}
+
 /** How far stripes are from the spread rule, and what would bring them nearer. */
 export class SpreadCheck {
   readonly #groups: SpreadGroups;
@@ -148,6 +173,10 @@ export class SpreadCheck {
     holders: readonly ProviderId[],
     { from, to }: { readonly from: ProviderId; readonly to: ProviderId },
   ): number {
-    return this.excessOf(shape, [...holders.filter((id) => id !== from), to]);
+    const after = [...holders, to];
+    // One shard goes, also where the provider holds two.
+    const at = after.indexOf(from);
+    if (at >= 0) after.splice(at, 1);
+    return this.excessOf(shape, after);
   }
 }

@@ -1,15 +1,15 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { forEachBounded } from '../../../core/for-each-bounded.ts';
 import type { ProviderId, Stripe, StripeId } from '../../../core/model.ts';
-import { shardBytes } from '../../../erasure/shard-format.ts';
 import type { Placement } from '../../../metadata/fleet-store.ts';
 import type { EngineParts } from '../../engine-parts.ts';
 import { countHeld } from '../../fleet/count-held.ts';
 import type { Throttle } from '../throttle.ts';
 import { HeldSpace } from './held-space.ts';
+import { MoveBound } from './move-bound.ts';
 import { type MoveSetting, moveCost, moveShard } from './move-shard.ts';
 import type { PlacementList } from './placement-list.ts';
-import { Balance, SpreadCheck } from './plan-rebalance.ts';
+import { accountedBytes, Balance, SpreadCheck } from './plan-rebalance.ts';
 
 const pageStripes = 64;
 const width = 4;
@@ -79,8 +79,8 @@ interface PageMove {
 
 /**
  * Moves shards so that stripes keep to the spread rule where they could not when they were written, and from providers that hold
- * more than they should to those that hold less. A move for balance brings the fleet nearer to it, and makes no stripe's spread worse; so
- * it comes to an end.
+ * more than they should to those that hold less. It comes to an end (decisions/0024): a move to mend the spread lowers the number of shards
+ * that are too many in one place; a move for balance does not raise it, and lowers the sum of the squares of all distances.
  */
 export class Rebalancer {
   readonly #parts: EngineParts;
@@ -89,6 +89,7 @@ export class Rebalancer {
   readonly #list: PlacementList;
   readonly #space = new HeldSpace();
   #plan: Plan | undefined;
+  readonly #bound = new MoveBound();
   /** Until when there is nothing to do, as long as the fleet is as it was. */
   #rest: { readonly untilMs: number; readonly fleetKey: string } | undefined;
   #progress: RebalanceProgress = {
@@ -113,6 +114,7 @@ export class Rebalancer {
   /** Plans anew, whatever has just been found. */
   restart(): void {
     this.#plan = undefined;
+    this.#bound.restart();
     this.#rest = undefined;
   }
 
@@ -126,6 +128,13 @@ export class Rebalancer {
     const fleetKey = this.#fleetKey();
     if (this.#rest?.fleetKey === fleetKey && clock.now() < this.#rest.untilMs) return { moved: 0, isMore: false };
     const plan = await this.#refreshPlan(fleetKey);
+    if (this.#bound.isUsedUp(fleetKey, plan.balance)) {
+      this.#parts.log.warn(
+        { movedBytes: this.#bound.movedBytes },
+        'rebalance moved far more than it should have to: it rests',
+      );
+      return this.#beginRest(plan, retryMs);
+    }
     const isOff = limits.rebalanceSkew === 0;
     const pass = isOff ? undefined : await this.#follow(plan, isThrottled, signal);
     if (pass !== undefined) {
@@ -139,8 +148,13 @@ export class Rebalancer {
       return { moved: 0, isMore: !isThrottled };
     }
     const isIdle = isOff || (plan.against.length === 0 && !this.#progress.isBalancing);
-    const restMs = Math.max(isIdle ? idleMs : retryMs, idleCost * plan.makingMs);
-    this.#rest = { untilMs: clock.now() + restMs, fleetKey };
+    return this.#beginRest(plan, isIdle ? idleMs : retryMs);
+  }
+
+  #beginRest({ makingMs, fleetKey }: Plan, leastMs: number): RebalancePass {
+    this.#plan = undefined;
+    this.#bound.restart();
+    this.#rest = { untilMs: this.#parts.clock.now() + Math.max(leastMs, idleCost * makingMs), fleetKey };
     return { moved: 0, isMore: false };
   }
 
@@ -291,8 +305,9 @@ export class Rebalancer {
         continue;
       }
       const accepts = (to: ProviderId, stripe: Stripe): boolean => {
-        const bytes = lengthAt(stripe, from);
-        return bytes > 0 && this.#isBetter(plan, stripe, holdersOf(stripe), { from, to, bytes });
+        const holders = holdersOf(stripe);
+        if (!holders.includes(from)) return false;
+        return this.#isBetter(plan, stripe, holders, { from, to, bytes: accountedBytes(stripe) });
       };
       const { providers } = placement;
       // Lengths differ within a placement: whether one of them could be moved at all.
@@ -340,7 +355,7 @@ export class Rebalancer {
       if (isThrottled) await this.#throttle.take(moveCost(stripe, index), signal);
       // Others of the page are moved meanwhile: each is counted before it is.
       const claim: { to?: ProviderId } = {};
-      const length = shardBytes(stripe, index);
+      const length = accountedBytes(stripe);
       const move = {
         stripeId: stripe.id,
         from,
@@ -359,6 +374,7 @@ export class Rebalancer {
         return;
       }
       moved += 1;
+      this.#bound.note(length);
       const { shardsMoved, bytesMoved } = this.#progress;
       this.#progress = { ...this.#progress, shardsMoved: shardsMoved + 1, bytesMoved: bytesMoved + bytes };
     });
@@ -368,11 +384,6 @@ export class Rebalancer {
 
 function holdersOf({ shards }: Stripe): ProviderId[] {
   return shards.map(({ providerId }) => providerId);
-}
-
-function lengthAt(stripe: Stripe, id: ProviderId): number {
-  const index = stripe.shards.find(({ providerId }) => providerId === id)?.index;
-  return index === undefined ? 0 : shardBytes(stripe, index);
 }
 
 function skipPlacement(walk: Walk): void {
