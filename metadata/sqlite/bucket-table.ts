@@ -31,6 +31,8 @@ export class BucketTable {
   readonly #settings: SettingTable;
   readonly #changes: ChangeLog;
   readonly #cache = new Map<string, Bucket>();
+  /** Buckets that the batch has changed, by name; also those whose change was undone. */
+  readonly #touched = new Set<string>();
   readonly #find: Statement<[string], BucketRow>;
   readonly #findId: Statement<[number], BucketRow>;
   readonly #list: Statement<[...BucketRange, limit: number], BucketRow>;
@@ -98,6 +100,7 @@ export class BucketTable {
     if (existing) throw new Failure('bucket-exists', { bucket: name, ownerId: existing.ownerId });
     const id = Number(this.#settings.find(lastBucketSetting) ?? 0) + 1;
     this.#settings.put(lastBucketSetting, `${id}`);
+    this.#touched.add(name);
     this.#insert.run(id, name, ownerId, region, createdAtMs);
     this.#changes.add('bucket', id);
     this.#tally.add('buckets', 1);
@@ -106,6 +109,7 @@ export class BucketTable {
 
   setVersioning(name: string, state: VersioningState): void {
     const bucket = this.require(name);
+    this.#touched.add(name);
     this.#update.run(state, bucket.id);
     this.#changes.add('bucket', bucket.id);
     this.#cache.delete(name);
@@ -113,6 +117,7 @@ export class BucketTable {
 
   setProfile(name: string, profileName: string | undefined): void {
     const bucket = this.require(name);
+    this.#touched.add(name);
     this.#updateProfile.run(profileName ?? null, bucket.id);
     this.#changes.add('bucket', bucket.id);
     this.#cache.delete(name);
@@ -120,6 +125,7 @@ export class BucketTable {
 
   /** Uploads in it must be gone. @throws Failure `bucket-not-empty` */
   delete(bucket: Bucket): void {
+    this.#touched.add(bucket.name);
     this.#delete.run(bucket.id);
     this.#changes.add('bucket', bucket.id);
     this.#cache.delete(bucket.name);
@@ -129,6 +135,16 @@ export class BucketTable {
   /** @throws Failure `bucket-not-empty` */
   requireEmpty(bucket: Bucket): void {
     if (this.#anyVersion.get(bucket.id)) throw new Failure('bucket-not-empty', { bucket: bucket.name });
+  }
+
+  /** Whether a batch that is not durable yet has changed the bucket of this name. */
+  isTouched(name: string): boolean {
+    return this.#touched.has(name);
+  }
+
+  /** The batch is durable, or undone. */
+  end(): void {
+    this.#touched.clear();
   }
 
   /** Forgets what is in memory; after writes were undone. */
