@@ -20,6 +20,7 @@ const maxReadBytes = 1024 * 1024;
  * Reads a shard whole from where it lies, and compares all there is to it: length, header, the digest of each block, and the footer that
  * its name stands for. Takes about a megabyte of memory.
  *
+ * @param onBlock is given each block once it was found right; the bytes are good until it returns
  * @throws Failure `shard-missing`, `shard-corrupt`; what the provider throws, where that says nothing of the shard; the signal's reason
  */
 export async function checkShard(
@@ -27,9 +28,10 @@ export async function checkShard(
   stripe: Stripe,
   shard: Pick<PlacedShard, 'index' | 'cid'>,
   signal: AbortSignal,
+  onBlock?: (row: number, block: Uint8Array) => void,
 ): Promise<void> {
   try {
-    await new ShardCheck(provider, stripe, shard, signal).run();
+    await new ShardCheck(provider, stripe, shard, signal, onBlock).run();
   } catch (error) {
     signal.throwIfAborted();
     if (isFailure(error, 'provider-error')) await checkLength(provider, stripe, shard, signal);
@@ -48,8 +50,16 @@ class ShardCheck {
   readonly #stripe: Stripe;
   readonly #shard: Pick<PlacedShard, 'index' | 'cid'>;
   readonly #signal: AbortSignal;
+  readonly #onBlock: ((row: number, block: Uint8Array) => void) | undefined;
 
-  constructor(provider: Provider, stripe: Stripe, shard: Pick<PlacedShard, 'index' | 'cid'>, signal: AbortSignal) {
+  constructor(
+    provider: Provider,
+    stripe: Stripe,
+    shard: Pick<PlacedShard, 'index' | 'cid'>,
+    signal: AbortSignal,
+    onBlock: ((row: number, block: Uint8Array) => void) | undefined,
+  ) {
+    this.#onBlock = onBlock;
     this.#provider = provider;
     this.#stripe = stripe;
     this.#shard = shard;
@@ -100,9 +110,9 @@ class ShardCheck {
     let row = firstRow;
     for (let at = 0; at < bytes.length; row++) {
       const blockBytes = storedBlockBytes(this.#stripe, this.#shard.index, row);
-      if (!table.matches(row, bytes.subarray(at, at + blockBytes))) {
-        throw this.#corrupt(`block ${row} does not have its digest`);
-      }
+      const block = bytes.subarray(at, at + blockBytes);
+      if (!table.matches(row, block)) throw this.#corrupt(`block ${row} does not have its digest`);
+      this.#onBlock?.(row, block);
       at += blockBytes;
     }
   }

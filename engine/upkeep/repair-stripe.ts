@@ -70,7 +70,8 @@ export function repairCost(stripe: Stripe, lacking: number): Work {
   };
 }
 
-class StripeRepair {
+/** The repair of one stripe, under its lock. */
+export class StripeRepair {
   readonly #parts: EngineParts;
   readonly #stripe: Stripe;
   readonly #setting: RepairSetting;
@@ -79,16 +80,26 @@ class StripeRepair {
   #good: readonly PlacedShard[];
   /** What is known of the others: they are gone, or wrong at least in part, or lie where nobody expects an answer. */
   #bad: readonly PlacedShard[];
+  /** Shards that are whole where they lie but wrong: they are replaced by others of another name. */
+  readonly #miscoded: readonly PlacedShard[];
   readonly #places = new Map<ProviderId, LockedProvider>();
   #unkept = 0;
 
-  constructor(parts: EngineParts, stripe: Stripe, setting: RepairSetting, signal: AbortSignal) {
+  /** @param miscoded shards that are to be computed anew from the others, although they have their digests */
+  constructor(
+    parts: EngineParts,
+    stripe: Stripe,
+    setting: RepairSetting,
+    signal: AbortSignal,
+    miscoded: readonly PlacedShard[] = [],
+  ) {
+    this.#miscoded = miscoded;
     this.#parts = parts;
     this.#stripe = stripe;
     this.#setting = setting;
     this.#signal = signal;
     const isLost = ({ providerId }: PlacedShard): boolean => parts.fleet.standingOf(providerId) === 'lost';
-    this.#good = stripe.shards.filter((shard) => !isLost(shard));
+    this.#good = stripe.shards.filter((shard) => !isLost(shard) && !miscoded.includes(shard));
     this.#bad = [...stripe.shards.filter(isLost), ...(stripe.lostShards ?? [])];
   }
 
@@ -165,10 +176,11 @@ class StripeRepair {
   #openPlacer(shared: Placer, returned: Provider[], index: number): Placer {
     const { fleet, locks } = this.#parts;
     const isFit = ({ id }: Provider): boolean => fleet.standingOf(id) === 'up' && !this.#setting.liars.has(id);
-    const owners = this.#bad.filter((shard) => shard.index === index).map(({ providerId }) => providerId);
+    const replaced = [...this.#bad, ...this.#miscoded];
+    const owners = replaced.filter((shard) => shard.index === index).map(({ providerId }) => providerId);
     const take = (): Provider | undefined => {
       for (let next = shared.take(); next !== undefined; next = shared.take()) {
-        if (isFit(next) && !this.#bad.some(({ providerId }) => providerId === next.id)) return next;
+        if (isFit(next) && !replaced.some(({ providerId }) => providerId === next.id)) return next;
         shared.giveBack(next);
         returned.push(next);
       }
@@ -318,9 +330,11 @@ class StripeRepair {
    */
   async #deleteReplaced(recorded: readonly PlacedShard[]): Promise<void> {
     const { fleet } = this.#parts;
-    const replaced = (this.#stripe.lostShards ?? []).filter(({ index, providerId }) => {
+    const known = [...(this.#stripe.lostShards ?? []), ...this.#miscoded];
+    const replaced = known.filter(({ index, providerId, cid }) => {
       const placed = recorded.find((each) => each.index === index);
-      return placed !== undefined && placed.providerId !== providerId && fleet.standingOf(providerId) === 'up';
+      const isThere = placed?.providerId === providerId && placed.cid === cid;
+      return placed !== undefined && !isThere && fleet.standingOf(providerId) === 'up';
     });
     // What cannot be deleted now is an orphan there.
     await Promise.allSettled(

@@ -2,9 +2,10 @@ import { AbortScope } from '../../core/abort.ts';
 import { isFailure } from '../../core/failure.ts';
 import { forEachBounded } from '../../core/for-each-bounded.ts';
 import type { PlacedShard, Stripe, StripeId } from '../../core/model.ts';
-import { maxBlockBytes } from '../../erasure/geometry.ts';
+import { maxSingleBlockBytes } from '../../erasure/geometry.ts';
 import type { EngineParts } from '../engine-parts.ts';
 import { DamageNotes } from './damage-notes.ts';
+import { MiscodedStripes } from './recode-stripe.ts';
 import { RepairPace } from './repair-pace.ts';
 import { type QueuedStripe, RepairQueue } from './repair-queue.ts';
 import { type RepairOutcome, type RepairSetting, repairCost, repairStripe } from './repair-stripe.ts';
@@ -31,6 +32,7 @@ export class Repairer {
   readonly #parts: EngineParts;
   readonly #queue: RepairQueue;
   readonly #damages: DamageNotes;
+  readonly #miscoded: MiscodedStripes;
   readonly #throttle: Throttle;
   readonly #setting: RepairSetting;
   readonly #width: number;
@@ -42,13 +44,14 @@ export class Repairer {
     this.#parts = parts;
     this.#queue = new RepairQueue(parts);
     this.#damages = new DamageNotes(parts);
+    this.#miscoded = new MiscodedStripes(parts, setting);
     this.#throttle = new Throttle({
       bytesPerS: limits.repairBytesPerS,
       operationsPerS: limits.repairOpsPerS,
       load: clientLoad,
     });
     this.#setting = setting;
-    const rowBytes = Math.max(...profiles.map(({ k, m }) => (k + m) * maxBlockBytes));
+    const rowBytes = Math.max(...profiles.map(({ k, m }) => (k + m) * maxSingleBlockBytes));
     const fitting = Math.floor((readBudget.capacityBytes * budgetShare) / rowBytes);
     this.#width = Math.min(Math.max(fitting, 1), maxWidth);
   }
@@ -56,6 +59,11 @@ export class Repairer {
   /** Returns whether it was not known. */
   noteDamage(stripe: Stripe, shard: PlacedShard): boolean {
     return this.#damages.note(stripe, shard);
+  }
+
+  /** Takes note of a stripe whose shards have their digests and do not go together. */
+  noteMiscoded(id: StripeId): void {
+    this.#miscoded.note(id);
   }
 
   /**
@@ -125,7 +133,7 @@ export class Repairer {
 
   async #repairDamaged(signal: AbortSignal): Promise<number> {
     await this.#damages.confirm(signal);
-    let repaired = 0;
+    let repaired = await this.#miscoded.mend(signal);
     await forEachBounded(this.#damages.takeStripes(), this.#width, async (id) => {
       signal.throwIfAborted();
       repaired += (await this.#tryRepair(id, signal)).repaired;

@@ -65,7 +65,13 @@ export class Upkeep {
     this.#repairer = new Repairer(parts, { liars });
     this.#compactor = new Compactor(parts);
     this.#counter = new RedundancyCounter(parts);
-    this.#scrubber = new Scrubber(parts);
+    this.#scrubber = new Scrubber({
+      ...parts,
+      onMiscoded: (id) => {
+        this.#repairer.noteMiscoded(id);
+        this.#runner.kick('repair');
+      },
+    });
     this.#mover = new ShardMover(parts, liars);
     this.#compactThrottle = new Throttle({
       bytesPerS: compactBytesPerS,

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { ByteBudget } from '../../core/byte-budget.ts';
 import type { PlacedShard, Stripe } from '../../core/model.ts';
 import { defaultLimits } from '../../engine/engine-limits.ts';
 import { StripePins } from '../../engine/stripe-pins.ts';
@@ -51,7 +52,9 @@ function createScrubber({ parts }: TestEngine): Scrubber {
     limits,
     pins: new StripePins(),
     clientLoad: new ClientLoad(),
+    readBudget: new ByteBudget({ name: 'read', capacityBytes: 32 * MiB, waitMs: 0, metrics: parts.metrics }),
     kickRepair: () => {},
+    onMiscoded: (id) => assert.fail(`stripe ${id} is coded right`),
   });
 }
 

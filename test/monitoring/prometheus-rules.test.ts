@@ -25,13 +25,14 @@ async function runPromtool(...args: string[]): Promise<string> {
 
 describe('rules for Prometheus', () => {
   it('name metrics and labels that there are', async () => {
-    const described = await new Metrics().readText();
+    const described = await new Metrics({ processMetrics: true }).readText();
     const rules = await readText(rulesFile);
     const used = [...rules.matchAll(/\b(holdfast_\w+)(?:\{(\w+)=)?/g)];
     assert.ok(used.length > 5);
     const source = await readFile(join(import.meta.dirname, '../../core/metrics.ts'), 'utf8');
     for (const [, name, label] of used) {
-      assert.match(described, new RegExp(`^# TYPE ${name} `, 'm'));
+      const isKnown = described.includes(`# TYPE ${name!.replace(/_(bucket|sum|count)$/, '')} `);
+      assert.ok(isKnown || described.includes(`# TYPE ${name} `), `there is no metric ${name}`);
       if (label === undefined) continue;
       const declaration = source.slice(source.indexOf(`'${name}'`)).slice(0, 400);
       assert.match(declaration, new RegExp(`labelNames: \\[[^\\]]*'${label}'`), `${name} has no label ${label}`);

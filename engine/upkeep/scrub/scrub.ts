@@ -1,10 +1,14 @@
+import type { Lease } from '../../../core/byte-budget.ts';
 import { isFailure } from '../../../core/failure.ts';
 import { forEachBounded } from '../../../core/for-each-bounded.ts';
 import type { PlacedShard, ProviderId, Stripe, StripeId } from '../../../core/model.ts';
+import { rowCount, storedBlockBytes } from '../../../erasure/geometry.ts';
 import { shardBytes } from '../../../erasure/shard-format.ts';
 import type { EngineParts } from '../../engine-parts.ts';
 import { checkCost, checkShard } from '../check-shard.ts';
 import { Throttle } from '../throttle.ts';
+import { judgeRow } from './judge-row.ts';
+import { RowSample } from './row-sample.ts';
 import { type Backlog, ScrubState } from './scrub-state.ts';
 
 /** Stripes between two notes of how far it has come. */
@@ -27,8 +31,21 @@ const maxFailing = 10_000;
 /** What of the engine scrub works with. */
 export type ScrubParts = Pick<
   EngineParts,
-  'metadata' | 'fleet' | 'clock' | 'limits' | 'metrics' | 'log' | 'pins' | 'clientLoad' | 'kickRepair'
->;
+  | 'metadata'
+  | 'fleet'
+  | 'clock'
+  | 'limits'
+  | 'metrics'
+  | 'log'
+  | 'pins'
+  | 'clientLoad'
+  | 'kickRepair'
+  | 'codec'
+  | 'readBudget'
+> & {
+  /** Told of a stripe whose shards have their digests and do not code to one another. */
+  readonly onMiscoded: (id: StripeId) => void;
+};
 
 /** What scrub found of a shard. */
 export type ScrubOutcome = 'good' | 'missing' | 'corrupt' | 'unreadable';
@@ -203,30 +220,63 @@ export class Scrubber {
   }
 
   async #readStripe(id: StripeId, pass: Pass, signal: AbortSignal): Promise<void> {
-    const { pins, fleet, metadata } = this.#parts;
+    const { pins, metadata } = this.#parts;
     // Nobody collects what is being read, nor what was left where it was moved from.
     pins.pin([id]);
     try {
       // As it is now: since the page was listed it may have been moved, or have gone.
       const stripe = (await metadata.findStripes([id])).get(id);
-      for (const shard of stripe?.shards ?? []) {
-        signal.throwIfAborted();
-        if (pass.providerId !== undefined && shard.providerId !== pass.providerId) continue;
-        const standing = fleet.standingOf(shard.providerId);
-        // What is lost is for repair.
-        if (standing === 'up') await this.#readShard(stripe!, shard, pass, signal);
-        else if (standing === 'down') this.#state.postpone(shard.providerId, id, pass.lastReadMs(id));
-      }
+      if (stripe !== undefined) await this.#readShards(stripe, pass, signal);
     } finally {
       pins.unpin([id]);
     }
   }
 
-  async #readShard(stripe: Stripe, shard: PlacedShard, pass: Pass, signal: AbortSignal): Promise<void> {
+  /** A row of it is kept meanwhile, another one each time, and looked at whether its blocks go together. */
+  async #readShards(stripe: Stripe, pass: Pass, signal: AbortSignal): Promise<void> {
+    const { fleet, codec, onMiscoded } = this.#parts;
+    const { id } = stripe;
+    const sample = new RowSample(stripe, Math.floor(Math.random() * rowCount(stripe)));
+    const lease = await this.#leaseSample(stripe, sample.row, signal);
+    try {
+      for (const shard of stripe.shards) {
+        signal.throwIfAborted();
+        if (pass.providerId !== undefined && shard.providerId !== pass.providerId) continue;
+        const standing = fleet.standingOf(shard.providerId);
+        // What is lost is for repair.
+        if (standing === 'up') await this.#readShard(stripe, shard, { pass, sample: lease && sample }, signal);
+        else if (standing === 'down') this.#state.postpone(shard.providerId, id, pass.lastReadMs(id));
+      }
+      const blocks = sample.blocks();
+      if (blocks !== undefined && judgeRow(codec, blocks, stripe)?.length !== 0) onMiscoded(id);
+    } finally {
+      lease?.release();
+    }
+  }
+
+  /** Memory for a row; none where clients need all of it: then this stripe is only read. */
+  async #leaseSample(stripe: Stripe, row: number, signal: AbortSignal): Promise<Lease | undefined> {
+    const { readBudget } = this.#parts;
+    const bytes = (stripe.k + stripe.m) * storedBlockBytes(stripe, 0, row);
+    try {
+      return await readBudget.acquire(Math.min(bytes, readBudget.capacityBytes), signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (isFailure(error, 'overloaded')) return undefined;
+      throw error;
+    }
+  }
+
+  async #readShard(
+    stripe: Stripe,
+    shard: PlacedShard,
+    { pass, sample }: { readonly pass: Pass; readonly sample: RowSample | undefined },
+    signal: AbortSignal,
+  ): Promise<void> {
     const { metrics } = this.#parts;
     const cost = checkCost(stripe, shard.index);
     if (pass.isThrottled) await this.#throttle.take(cost, signal);
-    const outcome = await this.#check(stripe, shard, signal);
+    const outcome = await this.#check(stripe, shard, sample, signal);
     if (outcome === 'missing' || outcome === 'corrupt') {
       // It may have been moved, or its stripe may be gone, while it was read.
       if (!(await this.#lose(stripe.id, shard, outcome))) return;
@@ -236,12 +286,17 @@ export class Scrubber {
     metrics.scrubbedBytes.inc(cost.bytes);
   }
 
-  async #check(stripe: Stripe, shard: PlacedShard, signal: AbortSignal): Promise<ScrubOutcome> {
+  async #check(
+    stripe: Stripe,
+    shard: PlacedShard,
+    sample: RowSample | undefined,
+    signal: AbortSignal,
+  ): Promise<ScrubOutcome> {
     const provider = this.#parts.fleet.find(shard.providerId);
     if (provider === undefined) return 'unreadable';
     const name = `${shard.providerId} ${shard.cid}`;
     try {
-      await checkShard(provider, stripe, shard, signal);
+      await checkShard(provider, stripe, shard, signal, (row, block) => sample?.take(shard.index, row, block));
       this.#failing.delete(name);
       return 'good';
     } catch (error) {
