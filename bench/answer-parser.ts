@@ -19,6 +19,7 @@ export class AnswerParser {
   #status = 0;
   #bodyBytes = 0;
   #errorText = '';
+  #isLast = false;
 
   /** @returns the answer that these bytes complete, if any; @throws Error for what it does not understand */
   push(bytes: Buffer): Answer | undefined {
@@ -44,6 +45,10 @@ export class AnswerParser {
     if (length === undefined && !this.#isChunked && this.#status !== 204)
       throw new Error(`an answer without a length:\n${head}`);
     this.#isInBody = true;
+    // Before HTTP/1.1 a connection had to be kept on purpose (RFC 9112, section 9.3).
+    this.#isLast = head.startsWith('HTTP/1.0')
+      ? !/\r\nconnection: *keep-alive/i.test(head)
+      : /\r\nconnection: *close/i.test(head);
     this.#left = Number(length ?? 0);
     return bytes.subarray(end + 4 - seen);
   }
@@ -96,7 +101,12 @@ export class AnswerParser {
   }
 
   #finish(): Answer {
-    const answer = { status: this.#status, bodyBytes: this.#bodyBytes, errorText: this.#errorText };
+    const answer = {
+      status: this.#status,
+      bodyBytes: this.#bodyBytes,
+      errorText: this.#errorText,
+      isLast: this.#isLast,
+    };
     this.#isInBody = false;
     this.#isLastChunk = false;
     this.#bodyBytes = 0;

@@ -1,74 +1,142 @@
-import { randomBytes } from 'node:crypto';
+import { randomFillSync } from 'node:crypto';
 import type { ErasureCodec } from '../erasure/erasure-codec.ts';
 import { createPackageCodec } from '../erasure/package-codec.ts';
+import { createWasmCodec } from '../erasure/wasm-codec.ts';
 import type { BenchReport } from './bench-command.ts';
-import { renderRows, renderSpread } from './render-table.ts';
+import { renderNumber, renderRows, renderSpread } from './render-table.ts';
 import { type Spread, summarize } from './statistics.ts';
+import { threadCpuMs } from './thread-cpu.ts';
 
-const k = 4;
-const m = 2;
-const blockSizes = [64 * 1024, 256 * 1024, 1024 * 1024] as const;
+const profiles = [
+  { k: 4, m: 2 },
+  { k: 8, m: 3 },
+  { k: 10, m: 4 },
+  { k: 16, m: 4 },
+] as const;
+const shardSizes = [64 * 1024, 256 * 1024, 1024 * 1024] as const;
+const operations = ['encode', 'reconstruct-1', 'reconstruct-m'] as const;
+type Operation = (typeof operations)[number];
 
 interface CodecRow {
   readonly codec: string;
-  readonly operation: string;
+  /** With `-copy` where shards lie in buffers from elsewhere, else they lie in the codec's slots; those of the package are always copied. */
+  readonly operation: Operation | `${Operation}-copy`;
   readonly profile: string;
   readonly shardBytes: number;
-  /** Data bytes (k blocks) a second, in MB (10^6): the median. */
+  /** Data bytes (k shards) a second of the thread's CPU time, in MB (10^6): the median. */
   readonly mbPerS: number;
+  /** The median of the rounds; in each of them both were measured one after the other. */
+  readonly ratioToPackage: number;
   readonly spread: Spread;
+  readonly ratioSpread: Spread;
 }
 
-/** One core, one call after the other, blocks side by side in one buffer as the engine lays them out. */
+/** A codec in one situation, ready to be run. */
+interface Subject {
+  readonly codec: string;
+  readonly operation: CodecRow['operation'];
+  readonly run: () => void;
+}
+
+interface Pace {
+  readonly rounds: number;
+  readonly turnMs: number;
+}
+
+/**
+ * One core, one call after the other, by turns with the package. Times are those of the thread's CPU, so that other work
+ * on the machine hardly shows, but for what it does to the caches.
+ */
 export async function benchCodecs({ isQuick }: { isQuick: boolean }): Promise<BenchReport> {
-  const codec = await createPackageCodec();
-  const pace = { rounds: 5, roundMs: isQuick ? 60 : 400 };
-  const results = blockSizes.flatMap((blockBytes) => benchCodec(codec, blockBytes, pace));
-  const text = renderRows(results, [
-    ['codec, RS 4+2', ({ codec, operation }) => `${codec}: ${operation}`],
-    ['block', ({ shardBytes }) => `${shardBytes / 1024} KiB`],
+  const pace = isQuick ? { rounds: 7, turnMs: 2 } : { rounds: 31, turnMs: 5 };
+  const reference = await createPackageCodec();
+  const codecs = [createWasmCodec(), createWasmCodec({ isRevectorizing: true })];
+  const rows = profiles.flatMap((profile) =>
+    shardSizes.flatMap((shardBytes) =>
+      operations.flatMap((operation) => {
+        const task = { ...profile, shardBytes, operation };
+        const subjects = [
+          prepare(reference, task, false),
+          ...codecs.flatMap((codec) => [prepare(codec, task, true), prepare(codec, task, false)]),
+        ];
+        const measured = measure(subjects, profile.k * shardBytes, pace);
+        const where = { profile: `${profile.k}+${profile.m}`, shardBytes };
+        return measured.map((row) => ({ ...row, ...where }));
+      }),
+    ),
+  );
+  const text = renderRows(rows, [
+    ['codec', ({ codec }) => codec],
+    ['operation', ({ operation }) => operation],
+    ['profile', ({ profile }) => profile],
+    ['shard', ({ shardBytes }) => `${shardBytes / 1024} KiB`],
     ['MB/s of data', ({ spread }) => renderSpread(spread)],
+    ['times the package', ({ ratioSpread }) => renderSpread(ratioSpread)],
   ]);
-  return { text, rows: results };
+  return { text: `${text}\n${renderSummary(rows)}`, rows };
 }
 
-function benchCodec(codec: ErasureCodec, blockBytes: number, pace: { rounds: number; roundMs: number }): CodecRow[] {
-  const row = randomBytes((k + m) * blockBytes);
-  const blocks = Array.from({ length: k + m }, (_, index) =>
-    row.subarray(index * blockBytes, (index + 1) * blockBytes),
-  );
-  const data = blocks.slice(0, k);
-  const parity = blocks.slice(k);
+function prepare(
+  codec: ErasureCodec,
+  { k, m, shardBytes, operation }: { k: number; m: number; shardBytes: number; operation: Operation },
+  isInSlots: boolean,
+): Subject {
+  // The package has no place of its own, and gets what is best for it: shards side by side.
+  const joined = Buffer.allocUnsafeSlow((k + m) * shardBytes);
+  const shards = isInSlots
+    ? codec.allocateSlots(k + m, shardBytes).views
+    : Array.from({ length: k + m }, (_, index) => joined.subarray(index * shardBytes, (index + 1) * shardBytes));
+  for (const shard of shards) randomFillSync(shard);
+  const [data, parity] = [shards.slice(0, k), shards.slice(k)];
   codec.encode(data, parity);
-  const without = (...lost: number[]): (Uint8Array | undefined)[] =>
-    blocks.map((block, index) => (lost.includes(index) ? undefined : block));
-  const [lostOne, lostTwo] = [without(0), without(0, 3)];
-  const calls: Record<string, () => void> = {
-    encode: () => codec.encode(data, parity),
-    'reconstruct, 1 data block lost': () => codec.reconstruct(lostOne, k, [0]),
-    'reconstruct, 2 data blocks lost': () => codec.reconstruct(lostTwo, k, [0, 3]),
+  const lost = Array.from({ length: operation === 'reconstruct-1' ? 1 : m }, (_, index) => index);
+  const given = shards.map((shard, index) => (lost.includes(index) ? undefined : shard));
+  const into = lost.map((index) => shards[index]!);
+  const run =
+    operation === 'encode' ? () => codec.encode(data, parity) : () => void codec.reconstruct(given, k, lost, into);
+  return {
+    codec: codec.name,
+    operation: isInSlots || codec.name === 'wasm-package' ? operation : `${operation}-copy`,
+    run,
   };
-  return Object.entries(calls).map(([operation, run]) => {
-    const spread = measure(run, k * blockBytes, pace);
-    const profile = `${k}+${m}`;
-    return { codec: codec.name, operation, profile, shardBytes: blockBytes, mbPerS: spread.median, spread };
+}
+
+/** The first subject is what the others are compared with. */
+function measure(
+  subjects: readonly Subject[],
+  bytes: number,
+  { rounds, turnMs }: Pace,
+): Omit<CodecRow, 'profile' | 'shardBytes'>[] {
+  // V8 compiles what runs often; the package is warm after few calls, which are long.
+  for (const [at, { run }] of subjects.entries()) takeTurn(run, at === 0 ? 0 : 20);
+  const rates = Array.from({ length: rounds }, () => subjects.map(({ run }) => (takeTurn(run, turnMs) * bytes) / 1e6));
+  return subjects.map(({ codec, operation }, at) => {
+    const spread = summarize(rates.map((round) => round[at]!));
+    const ratioSpread = summarize(rates.map((round) => round[at]! / round[0]!));
+    return { codec, operation, mbPerS: spread.median, ratioToPackage: ratioSpread.median, spread, ratioSpread };
   });
 }
 
-function measure(run: () => void, bytes: number, { rounds, roundMs }: { rounds: number; roundMs: number }): Spread {
-  repeat(run, roundMs / 2); // Warm-up: the engine compiles what runs often.
-  return summarize(Array.from({ length: rounds }, () => (repeat(run, roundMs) * bytes) / 1e6));
+/** @returns calls a second of CPU time */
+function takeTurn(run: () => void, turnMs: number): number {
+  const startedAtMs = threadCpuMs();
+  for (let calls = 1; ; calls++) {
+    run();
+    const elapsedMs = threadCpuMs() - startedAtMs;
+    if (elapsedMs > 0 && elapsedMs >= turnMs) return (calls * 1000) / elapsedMs;
+  }
 }
 
-/** @returns calls a second */
-function repeat(run: () => void, durationMs: number): number {
-  const startedAtMs = performance.now();
-  let calls = 0;
-  let elapsedMs = 0;
-  do {
-    run();
-    calls++;
-    elapsedMs = performance.now() - startedAtMs;
-  } while (elapsedMs < durationMs);
-  return (calls * 1000) / elapsedMs;
+function renderSummary(rows: readonly CodecRow[]): string {
+  const groups = Object.groupBy(rows, ({ codec, operation }) => `${codec}: ${operation}`);
+  const summaries = Object.entries(groups).map(([name, group]) => ({
+    name,
+    ratios: summarize(group!.map(({ ratioToPackage }) => ratioToPackage)),
+  }));
+  return renderRows(summaries, [
+    ['over all cells', ({ name }) => name],
+    ['least', ({ ratios }) => renderNumber(ratios.min)],
+    ['median', ({ ratios }) => renderNumber(ratios.median)],
+    ['most', ({ ratios }) => renderNumber(ratios.max)],
+  ]);
 }

@@ -107,7 +107,7 @@ async function openLane(benchCase: BenchCase, target: Target, pace: Pace): Promi
 /** Makes what the load will ask for, and then the load. */
 async function openLoad(benchCase: BenchCase, target: ServerTarget, pace: Pace): Promise<LoadGenerator> {
   const { url } = target.access;
-  const { fill, load } = prepareRequests(benchCase, { ...pace, access: target.access, bucket: target.bucket });
+  const { fill, load } = prepareRequests(benchCase, { pace, access: target.access, bucket: target.bucket });
   // Written as they are read: small objects that arrived together lie together.
   const clients = Math.min(32, fill.length);
   if (fill.length > 0 && isKeeping(target)) await new LoadGenerator({ url, requests: fill, clients }).runAll();

@@ -8,6 +8,8 @@ export interface Answer {
   readonly status: number;
   readonly bodyBytes: number;
   readonly errorText: string;
+  /** The server closes the connection behind it. */
+  readonly isLast: boolean;
 }
 
 /** Read into by all connections in turn: what is read is looked at before the next read, and not kept. */
@@ -20,6 +22,7 @@ const readBuffer = Buffer.allocUnsafeSlow(256 * 1024);
 export class HttpConnection {
   readonly #socket: Socket;
   readonly #parser = new AnswerParser();
+  #isEnding = false;
   #waiting: { readonly resolve: (answer: Answer) => void; readonly reject: (error: Error) => void } | undefined;
 
   private constructor(socket: Socket) {
@@ -59,6 +62,11 @@ export class HttpConnection {
     return this.#waiting !== undefined;
   }
 
+  /** Whether another request can be sent, as far as is known. */
+  get isOpen(): boolean {
+    return !this.#isEnding && !this.#socket.destroyed && this.#socket.writable;
+  }
+
   /** @param head of the request, ending with an empty line; `body` must be as long as it says */
   send(head: Uint8Array, body: Uint8Array | undefined): Promise<Answer> {
     if (this.#waiting !== undefined) throw new Error('a connection has one request at a time');
@@ -80,6 +88,7 @@ export class HttpConnection {
     try {
       const answer = this.#parser.push(bytes);
       if (answer === undefined) return;
+      this.#isEnding = answer.isLast;
       const waiting = this.#waiting;
       this.#waiting = undefined;
       waiting?.resolve(answer);

@@ -13,6 +13,9 @@ import { LoadGenerator, type PreparedRequest } from './load.ts';
 const markerKey = 'made-by-holdfast-bench';
 const deleteClients = 16;
 
+/** The bucket is somebody's. */
+export class RefusedBucketError extends Error {}
+
 /** A bucket at any S3 endpoint that a benchmark may fill. */
 export interface BenchBucket {
   /** Deletes what was written, so that the next cases find the room. */
@@ -24,7 +27,7 @@ export interface BenchBucket {
 /**
  * Makes the bucket, or takes one that is empty, or that an earlier run made and left.
  *
- * @throws Error for a bucket in which something else lies: nothing of it is touched
+ * @throws RefusedBucketError where something else lies in it: nothing of it is touched
  */
 export async function openBenchBucket(access: Access, bucket: string): Promise<BenchBucket> {
   const client = new S3Client({
@@ -56,14 +59,18 @@ export async function openBenchBucket(access: Access, bucket: string): Promise<B
 async function makeOurs(client: S3Client, bucket: string): Promise<boolean> {
   if (!(await hasBucket(client, bucket))) {
     await client.send(new CreateBucketCommand({ Bucket: bucket }));
-    await client.send(new PutObjectCommand({ Bucket: bucket, Key: markerKey, Body: '' }));
+    await client.send(
+      new PutObjectCommand({ Bucket: bucket, Key: markerKey, Body: Buffer.from('see docs/performance.md\n') }),
+    );
     return true;
   }
   const found = await client.send(new ListObjectsV2Command({ Bucket: bucket, MaxKeys: 1 }));
   if (!found.Contents?.length) return false;
   const marked = await client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: markerKey, MaxKeys: 1 }));
   if (marked.Contents?.[0]?.Key === markerKey) return true;
-  throw new Error(`the bucket ${bucket} is not empty, and no benchmark made it: ${found.Contents[0]?.Key} lies in it`);
+  throw new RefusedBucketError(
+    `the bucket ${bucket} is not empty, and no benchmark made it: ${found.Contents[0]?.Key} lies in it`,
+  );
 }
 
 async function hasBucket(client: S3Client, bucket: string): Promise<boolean> {

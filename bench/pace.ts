@@ -5,6 +5,8 @@ export interface Pace {
   readonly warmUpMs: number;
   /** How long a gateway is measured from the moment at which providers die. */
   readonly afterDeathMs: number;
+  /** That are there beforehand to be read; listings have as many as they need. */
+  readonly maxObjects: number;
   readonly isQuick: boolean;
   /** Whether the client signs each request as it goes, as SDKs do, rather than all of them beforehand. */
   readonly isSigningLive: boolean;
@@ -12,6 +14,6 @@ export interface Pace {
 
 export function findPace({ isQuick, isSigningLive }: { isQuick: boolean; isSigningLive: boolean }): Pace {
   return isQuick
-    ? { rounds: 3, roundMs: 300, warmUpMs: 300, afterDeathMs: 1000, isQuick, isSigningLive }
-    : { rounds: 5, roundMs: 1500, warmUpMs: 1000, afterDeathMs: 2000, isQuick, isSigningLive };
+    ? { rounds: 3, roundMs: 300, warmUpMs: 300, afterDeathMs: 1000, maxObjects: 512, isQuick, isSigningLive }
+    : { rounds: 5, roundMs: 1500, warmUpMs: 1000, afterDeathMs: 2000, maxObjects: 2048, isQuick, isSigningLive };
 }

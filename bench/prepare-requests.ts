@@ -3,6 +3,7 @@ import { type BenchCase, maxRangeBytes, pageKeys } from './bench-case.ts';
 import { type Access, HeadSigner, type UnsignedRequest } from './head-signer.ts';
 import type { Answer } from './http-connection.ts';
 import type { PreparedRequest } from './load.ts';
+import type { Pace } from './pace.ts';
 
 const MiB = 2 ** 20;
 /** Keys of a page in a mix of requests. */
@@ -30,21 +31,17 @@ export interface PreparedCase {
  */
 export function prepareRequests(
   benchCase: BenchCase,
-  {
-    access,
-    bucket,
-    isQuick,
-    isSigningLive,
-  }: { access: Access; bucket: string; isQuick: boolean; isSigningLive: boolean },
+  { access, bucket, pace }: { access: Access; bucket: string; pace: Pace },
 ): PreparedCase {
   const { name, operation, bytes } = benchCase;
+  const { stored, sent } = countRequests(benchCase, pace);
   const signer = new HeadSigner(access);
   const content = randomBytes(bytes);
   const prepare = (kind: Kind, unsigned: UnsignedRequest, answerBytes: number): PreparedRequest => {
     const sign = (): Buffer => signer.sign(unsigned);
     return {
       name: `${unsigned.method} ${unsigned.path}`,
-      head: isSigningLive ? sign : sign(),
+      head: pace.isSigningLive ? sign : sign(),
       body: kind === 'put' ? content : undefined,
       isRight: expect(kind, answerBytes),
     };
@@ -64,9 +61,8 @@ export function prepareRequests(
   const list = (after: number, keys: number): PreparedRequest => {
     const start = encodeURIComponent(`${name}/${keyOf(after)}`);
     const query = `list-type=2&max-keys=${keys}&prefix=${encodeURIComponent(`${name}/`)}&start-after=${start}`;
-    return prepare('list', { method: 'GET', path: `/${bucket}`, query, bodyBytes: 0 }, keys);
+    return prepare('list', { method: 'GET', path: `/${bucket}`, query, bodyBytes: 0 }, Math.min(keys, stored));
   };
-  const { stored, sent } = countRequests(benchCase, isQuick);
   const fill = Array.from({ length: stored }, (_, index) => put(keyOf(index)));
   const load = Array.from({ length: sent }, (_, index): PreparedRequest => {
     if (operation === 'put') return put(keyOf(index));
@@ -87,7 +83,10 @@ export function prepareRequests(
  * How many objects are there beforehand, and how many requests take turns: of a PUT that comes round again, which then
  * overwrites, about as many as a case sends.
  */
-function countRequests({ operation, bytes }: BenchCase, isQuick: boolean): { stored: number; sent: number } {
+function countRequests(
+  { operation, bytes }: BenchCase,
+  { isQuick, maxObjects }: Pace,
+): { stored: number; sent: number } {
   if (operation === 'list') {
     const stored = isQuick ? 4 * pageKeys : 10 * pageKeys;
     return { stored, sent: stored / pageKeys };
@@ -96,7 +95,7 @@ function countRequests({ operation, bytes }: BenchCase, isQuick: boolean): { sto
   const written = Math.max(32, Math.min(isQuick ? 8192 : 65_536, budgetBytes / bytes));
   if (operation === 'put') return { stored: 0, sent: written };
   // What is read: as much as a cache holds and more, but for the smallest, which are meant to be read again and again.
-  const stored = Math.max(4, Math.min(2048, (64 * MiB) / bytes));
+  const stored = Math.max(4, Math.min(maxObjects, (64 * MiB) / bytes));
   return { stored, sent: operation === 'mixed' ? Math.max(1280, Math.min(written * 5, 40_000)) : stored * 4 };
 }
 

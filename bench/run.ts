@@ -2,6 +2,7 @@ import { availableParallelism, cpus, loadavg } from 'node:os';
 import { benchCases } from './bench-case.ts';
 import type { BenchReport } from './bench-command.ts';
 import { commands } from './commands.ts';
+import { RefusedBucketError } from './other-endpoint.ts';
 import { type CommandLine, parseCommandLine, UsageError } from './parse-command-line.ts';
 import { renderUsage } from './render-usage.ts';
 
@@ -37,7 +38,8 @@ try {
   if (commandLine.isHelp) process.stdout.write(renderUsage(commands, choice.caseNames));
   else await runAll(commandLine);
 } catch (error) {
-  if (!(error instanceof UsageError)) throw error;
-  process.stderr.write(`bench: ${error.message}\nnpm run bench -- --help tells what there is.\n`);
-  process.exitCode = 2;
+  if (!(error instanceof UsageError || error instanceof RefusedBucketError)) throw error;
+  process.stderr.write(`bench: ${error.message}\n`);
+  if (error instanceof UsageError) process.stderr.write('npm run bench -- --help tells what there is.\n');
+  process.exitCode = error instanceof UsageError ? 2 : 1;
 }

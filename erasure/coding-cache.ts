@@ -18,6 +18,8 @@ const maxCodings = 128;
 export class CodingCache {
   readonly #codings = new Map<string, Coding>();
   readonly #matrices = new Map<number, Matrix>();
+  /** What was rebuilt last is as a rule what is rebuilt next, and to compare is cheaper than to make a key. */
+  #lastRebuilt: { readonly k: number; readonly count: number; readonly coding: Coding } | undefined;
 
   /** Data shards in, parity out. */
   forEncode(k: number, m: number): Coding {
@@ -38,11 +40,17 @@ export class CodingCache {
    * @param wanted at least one
    */
   forReconstruct(shards: readonly (Uint8Array | undefined)[], k: number, wanted: readonly number[]): Coding {
+    const count = shards.length;
     const inputs: number[] = [];
     for (let index = 0; inputs.length < k; index++) if (shards[index] !== undefined) inputs.push(index);
+    const last = this.#lastRebuilt;
+    if (last?.k === k && last.count === count) {
+      const { task } = last.coding;
+      if (isSame(task.inputs, inputs) && isSame(task.outputs, wanted)) return last.coding;
+    }
     const outputs = wanted.toSorted((a, b) => a - b);
-    return this.#find(`${k}+${shards.length - k} ${inputs} ${outputs}`, () => {
-      const matrix = this.#matrix(k, shards.length - k);
+    const coding = this.#find(`${k}+${count - k} ${inputs} ${outputs}`, () => {
+      const matrix = this.#matrix(k, count - k);
       // The rows of the shards at hand map the data to them; the inverse maps them to the data.
       const decoding = invertMatrix(inputs.map((index) => matrix[index]!));
       const wantedRows = outputs.map((index) => matrix[index]!);
@@ -52,6 +60,8 @@ export class CodingCache {
         kernel: undefined,
       };
     });
+    this.#lastRebuilt = { k, count, coding };
+    return coding;
   }
 
   #find(key: string, make: () => Coding): Coding {
@@ -73,4 +83,8 @@ export class CodingCache {
     }
     return matrix;
   }
+}
+
+function isSame(left: readonly number[], right: readonly number[]): boolean {
+  return left.length === right.length && left.every((value, at) => value === right[at]);
 }

@@ -18,10 +18,19 @@ export interface KernelTask {
  */
 export type CarryMethod = 'select' | 'compare';
 
-/** An output's product is computed for so many bytes at once: two vectors, which V8 can join to one of 256 bits. */
+/** What kernels code is a multiple of this. */
 export const kernelStepBytes = 32;
 const vectorBytes = 16;
-const stepVectors = kernelStepBytes / vectorBytes;
+
+export interface KernelSetting {
+  readonly limits: MemoryLimits;
+  readonly carry: CarryMethod;
+  /**
+   * Whether each round works on two vectors side by side, so that V8 can join them to one of 256 bits. Where it does not, one vector a round is
+   * faster by a tenth: the values of two find no room in the registers.
+   */
+  readonly isPaired: boolean;
+}
 
 /**
  * A module that exports `run(base, strideBytes, end)`: shard i lies at base + i * strideBytes, and the columns from base to end, a multiple of
@@ -30,15 +39,11 @@ const stepVectors = kernelStepBytes / vectorBytes;
  * With S_b the sum of the inputs whose coefficient has bit b, a product is the sum of 2^b * S_b, by Horner's rule: start with S_7, then double
  * and add the next. So neither tables nor shuffles are needed, and bits that several products share are added up once. All outputs come about in one pass over the inputs.
  */
-export function emitKernel(
-  task: KernelTask,
-  { limits, carry, note }: { limits: MemoryLimits; carry: CarryMethod; note: string },
-): Uint8Array {
+export function emitKernel(task: KernelTask, setting: KernelSetting): Uint8Array {
   const module = new WasmModule();
-  module.addCustomSection(note);
-  module.importMemory(limits);
+  module.importMemory(setting.limits);
   const body = module.addFunction({ params: ['i32', 'i32', 'i32'] }, 'run');
-  new KernelEmitter(body, task, carry).emit();
+  new KernelEmitter(body, task, setting).emit();
   return module.encode();
 }
 
@@ -55,12 +60,12 @@ class KernelEmitter {
   readonly #pointer: Local;
   #pointedShard = 0;
 
-  constructor(body: WasmFunction, task: KernelTask, carry: CarryMethod) {
+  constructor(body: WasmFunction, task: KernelTask, { carry, isPaired }: KernelSetting) {
     this.#body = body;
     this.#task = task;
     this.#carry = carry;
     this.#plan = planSums(task.rows);
-    const perVector = <Item>(make: () => Item): Item[] => Array.from({ length: stepVectors }, make);
+    const perVector = <Item>(make: () => Item): Item[] => Array.from({ length: isPaired ? 2 : 1 }, make);
     this.#polynomials = perVector(() => body.addLocal('v128'));
     this.#zeros = perVector(() => body.addLocal('v128'));
     this.#values = perVector(() => []);
@@ -74,14 +79,18 @@ class KernelEmitter {
       this.#body.get(base).set(this.#pointer);
       for (const [column, shard] of this.#task.inputs.entries()) this.#loadInput(column, shard);
       for (const [row, shard] of this.#task.outputs.entries()) this.#storeProduct(row, shard);
-      this.#body.get(base).i32Const(kernelStepBytes).op('i32.add').tee(base);
+      this.#body
+        .get(base)
+        .i32Const(this.#values.length * vectorBytes)
+        .op('i32.add')
+        .tee(base);
       this.#body.get(end).op('i32.lt_u').brIf(again);
     });
   }
 
   /** From memory, since V8 would build a `v128.const` anew in each round; vector by vector side by side, so that it can join them. */
   #loadConstants(): void {
-    for (let vector = 0; vector < stepVectors; vector++) {
+    for (const vector of this.#values.keys()) {
       const offset = vector * vectorBytes;
       this.#body
         .i32Const(0)
@@ -96,7 +105,7 @@ class KernelEmitter {
 
   #loadInput(column: number, shard: number): void {
     this.#pointTo(shard);
-    for (let vector = 0; vector < stepVectors; vector++) {
+    for (const vector of this.#values.keys()) {
       const value = this.#body.addLocal('v128');
       this.#body
         .get(this.#pointer)

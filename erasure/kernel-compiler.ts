@@ -35,8 +35,8 @@ export class KernelCompiler {
   }
 
   #compileProven(task: KernelTask): CompiledWasm | undefined {
-    const note = this.#isRevectorizing ? 'revectorized' : 'plain';
-    const bytes = emitKernel(task, { limits: this.#limits, carry: this.#carry, note });
+    const setting = { limits: this.#limits, carry: this.#carry, isPaired: this.#isRevectorizing };
+    const bytes = emitKernel(task, setting);
     const make = (): CompiledWasm | undefined => {
       const kernel = compileOrRefuse(bytes);
       return kernel !== undefined && this.#isProven(kernel, task) ? kernel : undefined;

@@ -22,7 +22,7 @@ export interface WasmCodecSetting {
 /** Address space comes in pieces of so much; memory is taken only where slots were touched. */
 const regionBytes = 16 * 1024 * 1024;
 /** Shards from elsewhere are copied to the desk in slices, which must find room in the second-level cache together. */
-const deskBytes = 256 * 1024;
+const deskBytes = 512 * 1024;
 const deskPaddingBytes = 64;
 /** Beyond so many factors kernels become long to compile: 128 are eight outputs of 16 inputs. */
 const maxKernelFactors = 256;

@@ -13,7 +13,7 @@ export interface FunctionType {
   readonly results?: readonly ValueType[];
 }
 
-const sections = { custom: 0, type: 1, import: 2, function: 3, memory: 5, export: 7, code: 10, data: 11 } as const;
+const sections = { type: 1, import: 2, function: 3, memory: 5, export: 7, code: 10, data: 11 } as const;
 const kinds = { function: 0, memory: 2 } as const;
 
 /**
@@ -26,7 +26,6 @@ export class WasmModule {
   readonly #functions: WasmFunction[] = [];
   readonly #exports: number[][] = [];
   readonly #data: number[][] = [];
-  readonly #customSections: number[] = [];
   #memory: { readonly limits: MemoryLimits; readonly isImported: boolean } | undefined;
 
   /**
@@ -57,12 +56,6 @@ export class WasmModule {
     this.#data.push([0, 0x41, ...encodeSigned(BigInt(offset | 0)), 0x0b, ...encodeUnsigned(bytes.length), ...bytes]);
   }
 
-  /** A section without effect. Engines take modules of equal bytes for one and the same: this tells them apart. */
-  addCustomSection(name: string): void {
-    const content = encodeName(name);
-    this.#customSections.push(sections.custom, ...encodeUnsigned(content.length), ...content);
-  }
-
   encode(): Uint8Array<ArrayBuffer> {
     const types = this.#functions.map(({ params, results }) => [
       0x60,
@@ -71,26 +64,27 @@ export class WasmModule {
     ]);
     const limits = this.#memory === undefined ? [] : encodeLimits(this.#memory.limits);
     const isImported = this.#memory?.isImported === true;
-    return Uint8Array.from([
-      ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
-      ...encodeSection(sections.type, types),
-      ...encodeSection(
+    const content: readonly number[][] = [
+      [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+      encodeSection(sections.type, types),
+      encodeSection(
         sections.import,
         isImported ? [[...encodeName('env'), ...encodeName('memory'), kinds.memory, ...limits]] : [],
       ),
-      ...encodeSection(
+      encodeSection(
         sections.function,
         this.#functions.map(({ index }) => encodeUnsigned(index)),
       ),
-      ...encodeSection(sections.memory, this.#memory !== undefined && !isImported ? [limits] : []),
-      ...encodeSection(sections.export, this.#exports),
-      ...encodeSection(
+      encodeSection(sections.memory, this.#memory !== undefined && !isImported ? [limits] : []),
+      encodeSection(sections.export, this.#exports),
+      encodeSection(
         sections.code,
         this.#functions.map((body) => body.encode()),
       ),
-      ...encodeSection(sections.data, this.#data),
-      ...this.#customSections,
-    ]);
+      encodeSection(sections.data, this.#data),
+    ];
+    // Joined, and never spread: a cold loop over each byte would take most of the time.
+    return new Uint8Array(([] as number[]).concat(...content));
   }
 
   #setMemory(limits: MemoryLimits, isImported: boolean): void {
@@ -103,12 +97,12 @@ export class WasmModule {
 function encodeSection(id: number, items: readonly (readonly number[])[]): number[] {
   if (items.length === 0) return [];
   const content = encodeVector(items);
-  return [id, ...encodeUnsigned(content.length), ...content];
+  return [id, ...encodeUnsigned(content.length)].concat(content);
 }
 
 /** Their number, then one after the other. */
 function encodeVector(items: readonly (readonly number[])[]): number[] {
-  return [...encodeUnsigned(items.length), ...items.flat()];
+  return encodeUnsigned(items.length).concat(...items);
 }
 
 function encodeName(name: string): number[] {

@@ -17,15 +17,12 @@ const command = (name: string, parts: Partial<BenchCommand> = {}): BenchCommand 
 
 const commands = [
   command('codec', { isInDefault: true }),
-  command('gateway', { isInDefault: true, flags: ['quick', 'folder'] }),
+  command('gateway', { isInDefault: true, flags: ['quick', 'folder', 'beside', 'against', 'access-key', 'region'] }),
   command('day', { flags: ['minutes', 'rate'] }),
 ];
-const parse = (line: string) =>
-  parseCommandLine(line.split(' ').filter(Boolean), {
-    commands,
-    caseCommand: 'gateway',
-    caseNames: ['put-4KiB-1', 'put-4KiB-32', 'get-4KiB-1'],
-  });
+const choice = { commands, caseCommand: 'gateway', caseNames: ['put-4KiB-1', 'put-4KiB-32', 'get-4KiB-1'] };
+const parse = (line: string, environment: Record<string, string> = {}) =>
+  parseCommandLine(line.split(' ').filter(Boolean), choice, environment);
 const namesOf = (line: string) => parse(line).selections.map(({ command: { name }, names }) => [name, ...names]);
 
 describe('the command line of the bench', () => {
@@ -48,6 +45,22 @@ describe('the command line of the bench', () => {
     assert.equal(values.isQuick, false);
   });
 
+  it('runs of the default what takes the flags that are given', () => {
+    assert.deepEqual(namesOf('--quick --against http://localhost:9000'), [['gateway']]);
+  });
+
+  it('has values of the environment, where there is no flag', () => {
+    const environment = { AWS_ACCESS_KEY_ID: 'ours', AWS_REGION: 'eu-north-1' };
+    assert.equal(parse('', environment).values.accessKey, 'ours');
+    assert.equal(parse('', environment).values.region, 'eu-north-1');
+    assert.equal(parse('--access-key theirs', environment).values.accessKey, 'theirs');
+    assert.equal(parse('').values.region, 'us-east-1');
+  });
+
+  it('takes names of servers with commas between', () => {
+    assert.deepEqual(parse('put --beside null,file-per-shard').values.beside, ['null', 'file-per-shard']);
+  });
+
   const wrong: readonly (readonly [line: string, what: RegExp])[] = [
     ['cod', /no benchmark is called cod/],
     ['put-8KiB', /put-8KiB/],
@@ -56,6 +69,9 @@ describe('the command line of the bench', () => {
     ['day --rate many', /--rate many: must be a number/],
     ['day --rate 0', /--rate 0: must be more than 0/],
     ['day --quick', /day: no --quick here/],
+    ['--seed 1', /no benchmark that runs without its name takes --seed/],
+    ['--beside null,all', /--beside null,all: must be of null, md5/],
+    ['--against localhost:9000', /--against localhost:9000: must be a URL/],
     ['codec --folder /tmp', /codec: no --folder here/],
   ];
   for (const [line, what] of wrong) {

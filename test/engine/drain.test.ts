@@ -222,12 +222,17 @@ describe('drain', () => {
     const objects = await fill(world, 40);
     await world.change({ p0: 'draining' });
     const shards = (await world.countHeld()).get(p0)!;
+    // However fast it is, it cannot be done before it is stopped.
+    const { faults } = world.providerOf('p0');
+    faults.next('readShard', { slowMs: 0 }, 10);
+    faults.always('readShard', 'hang');
     const stop = new AbortController();
     const first = world.upkeep.moveShards(stop.signal);
     await pollUntil('some are moved', async () => (await readMetric(world.metrics.shardsMoved)) > 2);
     stop.abort();
     await assert.rejects(first);
     await world.upkeep.stop();
+    faults.clear();
     const left = (await world.countHeld()).get(p0)!;
     assert.ok(left > 0 && left < shards, `stopped in the middle: ${left} of ${shards} are left`);
     const upkeep = world.restart();

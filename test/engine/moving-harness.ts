@@ -4,7 +4,7 @@ import { createEngine } from '../../engine/create-engine.ts';
 import type { Upkeep } from '../../engine/upkeep/upkeep.ts';
 import type { FleetMember } from '../../placement/fleet.ts';
 import type { FaultyProvider } from '../../placement/providers/faulty-provider.ts';
-import { createTestEngine, type TestEngine, type TestEngineOptions } from './engine-harness.ts';
+import { createTestEngine, readMetric, type TestEngine, type TestEngineOptions } from './engine-harness.ts';
 
 export type Changes = Readonly<Record<string, Partial<ProviderRecord> | ProviderState>>;
 
@@ -16,6 +16,8 @@ export interface MovingWorld extends TestEngine {
   restart(): Upkeep;
   providerOf(id: string): FaultyProvider;
   listStripes(): Promise<Stripe[]>;
+  /** Moves shards until there is no more to move. @throws AssertionError where that comes to no end within so many moves */
+  moveAll(maxMoves: number): Promise<number>;
   /** How many shards of live stripes each provider has. */
   countHeld(): Promise<Map<ProviderId, number>>;
 }
@@ -48,6 +50,20 @@ export async function createMovingWorld(options: TestEngineOptions, changes: Cha
       const provider = test.providers.find((each) => each.id === id);
       assert.ok(provider, `no provider ${id}`);
       return provider;
+    },
+    moveAll: async (maxMoves) => {
+      const movedBefore = await readMetric(test.metrics.shardsMoved);
+      const stop = new AbortController();
+      const moving = test.upkeep.moveShards(stop.signal);
+      const watching = setInterval(async () => {
+        if ((await readMetric(test.metrics.shardsMoved)) <= movedBefore + maxMoves) return;
+        stop.abort(new assert.AssertionError({ message: `no end after ${maxMoves} moves` }));
+      }, 10);
+      try {
+        return await moving;
+      } finally {
+        clearInterval(watching);
+      }
     },
     countHeld: async () => {
       const held = new Map<ProviderId, number>(members.map(({ record }) => [record.id, 0]));

@@ -8,7 +8,7 @@ import { Balance, SpreadCheck } from '../../engine/upkeep/move/plan-rebalance.ts
 import { shardBytes } from '../../erasure/shard-format.ts';
 import { Roster } from '../../placement/roster.ts';
 import { patternBytes } from '../harness/pattern-bytes.ts';
-import { get, never, put, verifyShards } from './engine-harness.ts';
+import { get, put, verifyShards } from './engine-harness.ts';
 import { type Changes, createMovingWorld, type MovingWorld } from './moving-harness.ts';
 
 async function fill(world: MovingWorld, count: number): Promise<string[]> {
@@ -33,7 +33,7 @@ describe('rebalance', () => {
     const world = await createMovingWorld({ providerCount: 8 }, { p6: 'suspended', p7: 'suspended' });
     const keys = await fill(world, 120);
     await world.change({ p6: 'active', p7: { state: 'active', weight: 0.5 } });
-    const moved = await world.upkeep.moveShards(never);
+    const moved = await world.moveAll(500);
     const held = await world.countHeld();
     // 360 shards, by weights whose sum is 7.5.
     for (const [id, count] of held) {
@@ -45,7 +45,7 @@ describe('rebalance', () => {
     assert.ok(skew <= 0.1, `${skew}`);
     assert.equal(shardsMoved, moved);
     assert.equal(isBalancing, false);
-    assert.equal(await world.upkeep.moveShards(never), 0);
+    assert.equal(await world.moveAll(0), 0);
     await assertAllThere(world, keys);
     await world.close();
   });
@@ -54,7 +54,7 @@ describe('rebalance', () => {
     const world = await createMovingWorld({ providerCount: 7, limits: { rebalanceSkew: 0 } }, { p6: 'suspended' });
     await fill(world, 20);
     await world.change({ p6: 'active' });
-    assert.equal(await world.upkeep.moveShards(never), 0);
+    assert.equal(await world.moveAll(0), 0);
     const { skew, isBalancing, restCause } = await readRebalance(world);
     assert.ok(skew > 0.5);
     assert.deepEqual([isBalancing, restCause], [false, 'off']);
@@ -65,7 +65,7 @@ describe('rebalance', () => {
     const world = await createMovingWorld({ providerCount: 7, limits: { rebalanceSkew: 2 } }, { p6: 'suspended' });
     await fill(world, 20);
     await world.change({ p6: 'active' });
-    assert.equal(await world.upkeep.moveShards(never), 0);
+    assert.equal(await world.moveAll(0), 0);
     assert.equal((await readRebalance(world)).restCause, 'even');
     await world.close();
   });
@@ -75,7 +75,7 @@ describe('rebalance', () => {
     const world = await createMovingWorld({ providerCount: 7, limits }, { p6: 'suspended' });
     await fill(world, 20);
     await world.change({ p6: 'active' });
-    assert.equal(await world.upkeep.moveShards(never), 0);
+    assert.equal(await world.moveAll(0), 0);
     const { skew, isBalancing, restCause } = await readRebalance(world);
     assert.ok(skew > 0.5);
     assert.deepEqual([isBalancing, restCause], [false, 'too-little']);
@@ -89,10 +89,10 @@ describe('rebalance', () => {
       { p0: inOne, p1: inOne, p2: inOne, p3: 'suspended', p4: 'suspended', p5: 'suspended', p6: 'suspended' },
     );
     const keys = await fill(world, 20);
-    await world.upkeep.moveShards(never);
+    await world.moveAll(500);
     assert.equal((await readRebalance(world)).stripesAgainstSpread, 20, 'nothing can be done yet');
     await world.change({ p3: { state: 'active', country: 'bb' } });
-    await world.upkeep.moveShards(never);
+    await world.moveAll(500);
     assert.equal((await readRebalance(world)).stripesAgainstSpread, 0);
     await assertAllThere(world, keys);
     await world.close();
@@ -128,13 +128,12 @@ describe('rebalance', () => {
         const before = new Map((await world.listStripes()).map((stripe) => [stripe.id, excessOf(stripe)]));
         // Who was there and holds shards stays, and others may come.
         await world.change(changes(({ wasThere, isThere }, n) => n < 2 || wasThere || isThere));
-        const moved = await world.upkeep.moveShards(never);
-        assert.ok(moved < 500, `${moved} moves`);
+        await world.moveAll(500);
         const stripes = await world.listStripes();
         for (const stripe of stripes) assert.ok(excessOf(stripe) <= before.get(stripe.id)!, 'the spread is worse');
         const { skew } = await readRebalance(world);
         if (skew > 0.1) assert.equal(findBetterMove(world, stripes), undefined, `skew ${skew}`);
-        assert.equal(await world.upkeep.moveShards(never), 0, 'it comes to an end');
+        assert.equal(await world.moveAll(0), 0, 'it comes to an end');
         await assertAllThere(world, keys.slice(0, 5));
         await world.close();
       }),
@@ -270,7 +269,7 @@ describe('rebalance', () => {
     const keys = await fill(world, 20);
     await world.change({ p6: 'active', p7: 'active' });
     world.metadata.recordShard = async () => {};
-    const moved = await world.upkeep.moveShards(never);
+    const moved = await world.moveAll(1_000);
     assert.ok(moved > 0 && moved < 1_000, `${moved} moves`);
     await assertAllThere(world, keys);
     await world.close();

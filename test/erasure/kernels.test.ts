@@ -101,7 +101,7 @@ describe('a kernel', () => {
             });
           const before = task.outputs.map((shard) => Uint8Array.from(view(shard)));
           if (carry === 'tables') region.runByTable(task, place);
-          else region.run(compileWasm(emitKernel(task, { limits, carry, note: 'test' })), place);
+          else region.run(compileWasm(emitKernel(task, { limits, carry, isPaired: seed % 2 === 0 })), place);
           for (const [row, shard] of task.outputs.entries()) {
             const expected = before[row]!;
             for (let at = 0; at < place.bytes; at++) {
@@ -133,7 +133,7 @@ describe('a kernel', () => {
     const rows = createCodingMatrix(10, 4).slice(10);
     const inputs = Array.from({ length: 10 }, (_, index) => index);
     const task = { rows, inputs, outputs: [10, 11, 12, 13] };
-    assert.ok(emitKernel(task, { limits, carry: 'compare', note: '' }).length < 5000);
+    assert.ok(emitKernel(task, { limits, carry: 'compare', isPaired: true }).length < 5000);
   });
 
   it('knows the matrix of the reference', () => {
