@@ -4,6 +4,7 @@ import { benchCodecs } from './codec.ts';
 import { benchDay } from './day.ts';
 import { benchGateway } from './gateway-bench.ts';
 import { benchGatewayPath } from './gateway-path.ts';
+import { benchHashes } from './hashes.ts';
 import { benchNode } from './node.ts';
 import { findPace } from './pace.ts';
 import { benchPipeline } from './pipeline.ts';
@@ -18,6 +19,13 @@ export const commands: readonly BenchCommand[] = [
     flags: ['quick'],
     isInDefault: true,
     run: benchCodecs,
+  },
+  {
+    name: 'hashes',
+    summary: 'MD5 of one stream and of several at once, beside SHA-256 and AES-256-GCM: bytes a second on one core',
+    flags: ['quick'],
+    isInDefault: true,
+    run: benchHashes,
   },
   {
     name: 'pipeline',

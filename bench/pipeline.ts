@@ -7,6 +7,7 @@ import type { Payload } from '../core/payload.ts';
 import { releaseEach, releaseWhole } from '../core/release-memory.ts';
 import { createDataKey } from '../crypto/data-key.ts';
 import { MasterKey } from '../crypto/master-key.ts';
+import { createMd5Lanes } from '../crypto/md5/create-md5-lanes.ts';
 import { openPackages } from '../crypto/open-packages.ts';
 import { sealedBytes, sealWhole } from '../crypto/sealed-stream.ts';
 import { createEngine } from '../engine/create-engine.ts';
@@ -239,6 +240,7 @@ async function openEngine(codec: ErasureCodec, providers: readonly Provider[]) {
   const clock = systemClock;
   const health = new ProviderHealth({ clock, suspectMs: 10_000 });
   const metadata = await openMemoryStore({ clock, log: silentLog });
+  const metrics = new Metrics();
   const { engine, upkeep } = createEngine({
     metadata,
     fleet: new Fleet({ members: providers.map((provider) => memberOf(provider)), health }),
@@ -246,8 +248,9 @@ async function openEngine(codec: ErasureCodec, providers: readonly Provider[]) {
     profiles: [{ name: 'STANDARD', k, m }],
     clock,
     log: silentLog,
-    metrics: new Metrics(),
+    metrics,
     masterKey: new MasterKey(Buffer.alloc(32, 'bench')),
+    md5: createMd5Lanes({ log: silentLog, onHashed: metrics.noteMd5 }),
   });
   await engine.buckets.create({ name: bucket, ownerId, region: 'us-east-1', createdAtMs: clock.now() });
   const close = async (): Promise<void> => {
