@@ -19,7 +19,7 @@ export interface Provider {
   /**
    * Stores a whole shard that is in memory. When it resolves the shard is durable and visible, as after
    * `ShardWriter.commit`. Calls that come together may share a flush, so this is the way for small shards. The buffers
-   * must stay as they are until it settles.
+   * must stay as they are until it settles. They may be of memory that threads share, here and in `append`.
    */
   putShard(cid: ShardCid, buffers: readonly Uint8Array[], signal?: AbortSignal): Promise<void>;
   /**

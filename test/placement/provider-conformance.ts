@@ -96,6 +96,18 @@ export function testProvider(
       assert.deepEqual(Buffer.from(await provider.readShard(nameOf(bytes), 0, bytes.length)), bytes);
     });
 
+    it('takes bytes out of memory that threads share', async () => {
+      for (const length of [3000, 270_000, 700_000]) {
+        const bytes = Buffer.from(new SharedArrayBuffer(length + 5), 5).fill(randomBytes(length));
+        const cid = nameOf(bytes);
+        await provider.putShard(cid, [bytes.subarray(0, 64), bytes.subarray(64)]);
+        assert.ok(Buffer.from(await provider.readShard(cid, 0, length)).equals(bytes));
+        await provider.deleteShard(cid);
+        await storeShard(provider, bytes);
+        assert.ok(Buffer.from(await provider.readShard(cid, 0, length)).equals(bytes));
+      }
+    });
+
     it('takes many small buffers at once, and empty ones', async () => {
       const bytes = randomBytes(5000);
       const buffers = Array.from({ length: 2500 }, (_, i) => bytes.subarray(2 * i, 2 * i + 2));
