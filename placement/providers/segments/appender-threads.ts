@@ -28,8 +28,8 @@ interface Caller {
 
 /**
  * Threads that append to segments for all directories of a process. To write, flush and check takes three hand-overs to libuv for
- * each provider, and each wakes a thread, which costs the event loop more than all else that a small shard does; here one wake is
- * enough for all providers that are to be written in the same turn. They share memory with the process, so that nothing is copied.
+ * each provider, and each wakes a thread, which costs the event loop more than all else that a small shard does; here
+ * all providers that are to be written in the same turn take one call, which wakes each thread once. They share memory with the process, so that nothing is copied.
  *
  * Whatever cannot go this way goes directly: before the threads are there, after one has died, and batches that are too long.
  */
@@ -43,7 +43,8 @@ export class AppenderThreads implements SegmentAppenders {
   #appends = 0;
   #starting: Promise<void> | undefined;
   #isRunning = false;
-  #isWaking = false;
+  /** What was asked for in this turn, and no thread was told of. */
+  #asked = 0;
   #isWatching = false;
   #isClosed = false;
 
@@ -127,13 +128,13 @@ export class AppenderThreads implements SegmentAppenders {
     for (const worker of this.#workers) worker.unref();
   }
 
-  /** All that were asked for in one turn of the event loop take one wake. */
+  /** At the end of the turn, as many threads as there is work for, in one call. */
   #wakeSoon(): void {
-    if (this.#isWaking) return;
-    this.#isWaking = true;
+    this.#asked += 1;
+    if (this.#asked > 1) return;
     setImmediate(() => {
-      this.#isWaking = false;
-      this.#memory?.wake(1);
+      this.#memory?.wake(Math.min(this.#asked, threadCount));
+      this.#asked = 0;
     });
   }
 
