@@ -45,7 +45,8 @@ export class ObjectWalk {
   readonly #standingOf: StandingOf;
   readonly #isWanted: (redundancy: Redundancy, m: number) => boolean;
   readonly #listKnown: (() => Promise<Placement[]>) | undefined;
-  readonly #remembered = new LRUCache<number, Worst>({ max: maxRemembered });
+  /** Made with the first that is wanted: it takes its room at once, and as a rule none is. */
+  #remembered: LRUCache<number, Worst> | undefined;
 
   /**
    * @param standingOf the same from beginning to end
@@ -109,11 +110,13 @@ export class ObjectWalk {
 
   async #judgeReference(reference: StripeReference): Promise<Worst | undefined> {
     const { number } = reference;
-    const remembered = this.#remembered.get(number);
+    const remembered = this.#remembered?.get(number);
     if (remembered !== undefined) return remembered;
     const { spans } = reference.kind === 'part' ? reference.part : reference.version;
     const worst = await this.#judgeSpans(spans);
-    if (worst !== undefined) this.#remembered.set(number, worst);
+    if (worst === undefined) return undefined;
+    this.#remembered ??= new LRUCache({ max: maxRemembered });
+    this.#remembered.set(number, worst);
     return worst;
   }
 

@@ -58,13 +58,15 @@ const changesPerTurn = 256;
 export class RecordReader {
   readonly #changes: ChangeLog;
   readonly #tally: Tally;
-  readonly #sources: Record<RecordKind, Source<never>>;
+  readonly #makeSources: () => Record<RecordKind, Source<never>>;
+  /** Made when the first is asked for: to prepare their statements would make every start wait. */
+  #made: Record<RecordKind, Source<never>> | undefined;
   readonly #findNumber: Statement<[{ number: number }], unknown>;
 
   constructor(parts: { db: Database; names: NameTable; changes: ChangeLog; tally: Tally }) {
     this.#changes = parts.changes;
     this.#tally = parts.tally;
-    this.#sources = makeSources(parts.db, parts.names);
+    this.#makeSources = () => makeSources(parts.db, parts.names);
     this.#findNumber = parts.db.prepare(`
       SELECT 1 FROM versions WHERE id = +:number
       UNION ALL SELECT 1 FROM uploads WHERE id = +:number
@@ -116,14 +118,19 @@ export class RecordReader {
     return { kind: 'setting', key: lastNumberSetting, value: `${this.#tally.lastNumber}` };
   }
 
+  #sourceOf(kind: RecordKind): Source<never> {
+    this.#made ??= this.#makeSources();
+    return this.#made[kind];
+  }
+
   #read({ kind, key }: Change): MetadataRecord {
-    const source = this.#sources[kind];
+    const source = this.#sourceOf(kind);
     const row = source.find.get(...source.keyOf(key));
     return row === undefined ? { kind, key, value: null } : source.toRecord(row);
   }
 
   *#iterate(kind: RecordKind, after: string | undefined, limit: number): Iterable<[MetadataRecord, bytes: number]> {
-    const source = this.#sources[kind];
+    const source = this.#sourceOf(kind);
     for (const row of source.after.iterate(...source.keyOf(after), limit)) yield [source.toRecord(row), bytesOf(row)];
   }
 }

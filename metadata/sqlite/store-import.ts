@@ -13,8 +13,9 @@ export class StoreImport {
   readonly #db: Database;
   readonly #queue: WriteQueue;
   readonly #state: StoreState;
-  readonly #importer: RecordImporter;
-  readonly #finisher: ImportFinisher;
+  readonly #parts: { readonly names: NameTable; readonly tally: Tally; readonly clock: Clock };
+  /** Made when it is needed: preparing statements takes as long as the rest of opening a store, and few are ever imported into. */
+  #importer: RecordImporter | undefined;
   #beginning: Promise<void> | undefined;
 
   constructor(parts: {
@@ -25,17 +26,20 @@ export class StoreImport {
     queue: WriteQueue;
     state: StoreState;
   }) {
-    const { db, names, tally, clock } = parts;
-    this.#db = db;
+    this.#db = parts.db;
+    this.#parts = parts;
     this.#queue = parts.queue;
     this.#state = parts.state;
-    this.#importer = new RecordImporter({ db, names, tally });
-    this.#finisher = new ImportFinisher({ db, clock });
+  }
+
+  /** Then what is in the database is not durable, commit or no commit. */
+  get isUnderWay(): boolean {
+    return this.#beginning !== undefined;
   }
 
   async add(records: readonly MetadataRecord[]): Promise<void> {
     await this.#begin();
-    await this.#queue.run(() => this.#importer.add(records));
+    await this.#queue.run(() => this.#open().add(records));
   }
 
   /** Everything is durable with the last commit, which flushes the log and, by way of the checkpoint, the database. */
@@ -43,7 +47,7 @@ export class StoreImport {
     await this.#begin();
     this.#db.pragma('synchronous = FULL');
     const report = await this.#queue.run(() => {
-      const result = this.#finisher.finish();
+      const result = new ImportFinisher({ db: this.#db, clock: this.#parts.clock }).finish();
       this.#state.reload();
       return result;
     });
@@ -53,6 +57,11 @@ export class StoreImport {
     return report;
   }
 
+  #open(): RecordImporter {
+    this.#importer ??= new RecordImporter({ db: this.#db, ...this.#parts });
+    return this.#importer;
+  }
+
   #begin(): Promise<void> {
     this.#beginning ??= this.#relaxFlushes();
     return this.#beginning;
@@ -60,7 +69,7 @@ export class StoreImport {
 
   /** That an import is under way is durable before any of it is written without flushes. */
   async #relaxFlushes(): Promise<void> {
-    await this.#queue.run(() => this.#importer.begin());
+    await this.#queue.run(() => this.#open().begin());
     this.#db.pragma('wal_checkpoint(TRUNCATE)');
     this.#db.pragma('synchronous = OFF');
   }

@@ -11,23 +11,26 @@ const maxRowBytes = 4096;
  * makes the cache forget it, whether or not the write is undone afterwards.
  */
 export class VersionCache {
-  readonly #versions = new LRUCache<string, Version>({ max: maxVersions });
+  /** Made when the first is kept: it takes its room at once, and most stores that are opened only for a while never need it. */
+  #versions: LRUCache<string, Version> | undefined;
 
   find(bucket: Bucket, key: string): Version | undefined {
-    return this.#versions.get(nameOf(bucket, key));
+    return this.#versions?.get(nameOf(bucket, key));
   }
 
   /** @param rowBytes about how long the version's row is */
   keep(bucket: Bucket, version: Version, rowBytes: number): void {
-    if (rowBytes <= maxRowBytes) this.#versions.set(nameOf(bucket, version.key), version);
+    if (rowBytes > maxRowBytes) return;
+    this.#versions ??= new LRUCache({ max: maxVersions });
+    this.#versions.set(nameOf(bucket, version.key), version);
   }
 
   forget(bucket: Bucket, key: string): void {
-    this.#versions.delete(nameOf(bucket, key));
+    this.#versions?.delete(nameOf(bucket, key));
   }
 
   clear(): void {
-    this.#versions.clear();
+    this.#versions?.clear();
   }
 }
 
