@@ -6,6 +6,7 @@ import { benchGateway } from './gateway-bench.ts';
 import { benchGatewayPath } from './gateway-path.ts';
 import { benchNode } from './node.ts';
 import { findPace } from './pace.ts';
+import { benchPipeline } from './pipeline.ts';
 import { benchSlowProvider } from './slow-provider.ts';
 import { benchUpkeep } from './upkeep.ts';
 
@@ -17,6 +18,13 @@ export const commands: readonly BenchCommand[] = [
     flags: ['quick'],
     isInDefault: true,
     run: benchCodecs,
+  },
+  {
+    name: 'pipeline',
+    summary: 'the CPU path of large objects from memory to memory, beside what its parts add up to',
+    flags: ['quick'],
+    isInDefault: true,
+    run: benchPipeline,
   },
   {
     name: 'gateway',

@@ -19,5 +19,23 @@ const profile: AdminCommand = {
   },
 };
 
+const etags: AdminCommand = {
+  words: ['bucket', 'etags'],
+  usage: 'bucket etags NAME [--set md5|opaque | --clear]',
+  summary: 'show or change whether ETags of what is written to a bucket are MD5s; --clear: as the server is configured',
+  positional: 'NAME',
+  options: { set: 'text', clear: 'flag' },
+  async prepare({ options: { set, clear }, positional }) {
+    const target = `/admin/v1/buckets/${encodeURIComponent(positional)}/etags`;
+    if (set !== undefined && clear !== undefined) throw new ConfigError(['--clear: must not be given with --set']);
+    if (set === undefined && clear === undefined) return { method: 'GET', target };
+    return { method: 'PUT', target, body: { etags: set ?? null } };
+  },
+  render(answer) {
+    const { bucket, etags: kind } = answer as { bucket: string; etags: string | null };
+    return `${bucket}: ${kind ?? 'as the server is configured'}\n`;
+  },
+};
+
 /** What operators say of buckets. */
-export const bucketCommands: readonly AdminCommand[] = [profile];
+export const bucketCommands: readonly AdminCommand[] = [profile, etags];

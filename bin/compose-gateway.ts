@@ -1,4 +1,5 @@
 import type { Server } from 'node:http';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../core/clock.ts';
 import { type Config, ConfigError, type ListenAddress, listProfiles } from '../core/config.ts';
@@ -8,8 +9,10 @@ import type { Log } from '../core/log.ts';
 import { Metrics } from '../core/metrics.ts';
 import type { Profile, ProviderId } from '../core/model.ts';
 import type { MasterKey } from '../crypto/master-key.ts';
+import { createMd5Lanes } from '../crypto/md5/create-md5-lanes.ts';
 import { createEngine } from '../engine/create-engine.ts';
 import type { FleetKeeper } from '../engine/fleet/fleet-keeper.ts';
+import { RowThreads } from '../engine/row-work/row-threads.ts';
 import type { Upkeep } from '../engine/upkeep/upkeep.ts';
 import { Accounts, type AccountWithKeys } from '../gateway/accounts.ts';
 import { AdminHandler } from '../gateway/admin/admin-handler.ts';
@@ -32,6 +35,8 @@ import { listen } from './listen.ts';
 import { openCodec } from './open-codec.ts';
 import { configuredProviders, createFleet } from './open-fleet.ts';
 import { rootKeySetting } from './root-account.ts';
+
+const maxRowThreads = 8;
 
 export interface GatewayParts {
   readonly config: Config;
@@ -64,6 +69,7 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
   const metrics = new Metrics({ processMetrics: true });
   const profiles = listProfiles(config);
   const codec = await openCodec({ profiles, config, log, metrics });
+  const md5 = createMd5Lanes({ log, onHashed: metrics.noteMd5 });
   const metadata = opened.adopt(
     await openSqliteStore({ path: join(config.dataDir, 'metadata.sqlite'), clock, log }),
     closeStore,
@@ -89,7 +95,10 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
   const prober = new ProviderProber({ listProviders, health: fleet.health });
   prober.start();
   opened.defer(() => prober.stop());
+  const rowThreads = createRowThreads();
+  opened.defer(() => rowThreads?.close());
   const { engine, upkeep, journal } = createEngine({
+    rowThreads,
     metadata,
     fleet,
     codec,
@@ -99,6 +108,8 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
     metrics,
     masterKey,
     limits,
+    md5,
+    etags: config.etags,
     isJournaling: true,
   });
   opened.defer(() => journal?.stop());
@@ -154,6 +165,12 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
       await owned.disposeAsync();
     },
   };
+}
+
+/** One core is left to the event loop; and no more threads than one process can feed. */
+function createRowThreads(): RowThreads | undefined {
+  const count = Math.min(availableParallelism() - 1, maxRowThreads);
+  return count > 0 ? new RowThreads({ count }) : undefined;
 }
 
 /** The store of one master key is worth nothing with another one. @throws ConfigError */

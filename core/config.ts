@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { logLevels } from './log.ts';
-import type { Profile } from './model.ts';
+import { etagKinds, type Profile } from './model.ts';
 import { type ProviderSettings, providerSchema } from './provider-settings.ts';
 
 /** Every fault of a configuration at once, one line each. The process that meets it exits 2. */
@@ -193,6 +193,8 @@ const schema = z.strictObject({
       revectorize: z.boolean().default(false),
     })
     .prefault({}),
+  /** What the ETag of new objects and parts is, where their bucket does not say. */
+  etags: z.enum(etagKinds).default('md5'),
   limits,
 });
 

@@ -272,6 +272,22 @@ export class Metrics {
     help: 'When the shard was read that scrub has not read for longest, in seconds since 1970; 0 where nothing is stored',
     registers: this.#registers,
   });
+  readonly #md5Bytes = new TalliedFigures({
+    type: 'counter',
+    name: 'holdfast_md5_bytes_total',
+    help: 'Bytes written or copied, by how the MD5 for their ETag was computed: in lanes (several streams at once), alone, or skipped (an opaque ETag, or that of the source)',
+    labelNames: ['way'] as const,
+    registers: this.#registers,
+  });
+  readonly #md5Series = {
+    lanes: this.#md5Bytes.series({ way: 'lanes' }),
+    alone: this.#md5Bytes.series({ way: 'alone' }),
+    skipped: this.#md5Bytes.series({ way: 'skipped' }),
+  };
+  /** Counts bytes that were hashed, or need not be. Bound, since it is handed on. */
+  readonly noteMd5 = (way: 'lanes' | 'alone' | 'skipped', bytes: number): void => {
+    this.#md5Series[way].value += bytes;
+  };
   readonly journalBatches = new Counter({
     name: 'holdfast_journal_batches_total',
     help: 'Batches of metadata changes written to the providers, by outcome: ok or failed (the changes come with a later batch)',

@@ -26,7 +26,13 @@ export interface Bucket {
   readonly versioning: VersioningState;
   /** The profile of what is written without a storage class; absent: STANDARD. */
   readonly profileName?: string;
+  /** Absent: as the server does. */
+  readonly etags?: ETagKind;
 }
+
+export const etagKinds = ['md5', 'opaque'] as const;
+/** What the ETag of new objects and parts is: the MD5 of their bytes, or one that says nothing of them and costs nothing. */
+export type ETagKind = (typeof etagKinds)[number];
 
 /** 16 random, time-ordered bytes in 32 lower-case hex digits. */
 export type StripeId = string & { readonly __brand: 'StripeId' };
@@ -199,7 +205,7 @@ export interface PartSummary {
 /** The bytes of an object version or a part, and what is known of them. */
 export interface StoredContent {
   readonly sizeBytes: number;
-  /** Hex digits without quotes; `-N` at the end for multipart. */
+  /** Hex digits without quotes; `-N` at the end for multipart, and for one that is no MD5. */
   readonly etag: string;
   readonly checksum?: Checksum;
   readonly spans: readonly SealedSpan[];

@@ -4,7 +4,7 @@ import { z } from 'zod';
 export const defaultReserveBytes = 256 * 1024 * 1024;
 
 /** Shorter shards are better off in segment files, longer ones in files of their own (docs/segment-format.md). */
-export const defaultSegmentShardBytes = 256 * 1024;
+export const defaultSegmentShardBytes = 320 * 1024;
 
 /** Names of what may fail together: any words, but none that a terminal or a log would choke on. */
 const label = z

@@ -14,7 +14,7 @@ export function releaseWhole(bytes: Uint8Array): void {
 }
 
 /** Below this the collector does as well, and cheaper. */
-const worthReleasingBytes = 64 * 1024;
+const worthReleasingBytes = 16 * 1024;
 
 /**
  * The same chunks, each of which is good until the next one is asked for. They must be the consumer's to keep. Not a

@@ -1,4 +1,5 @@
 import { type CipherGCM, createCipheriv, createDecipheriv } from 'node:crypto';
+import { releaseWhole } from '../core/release-memory.ts';
 import type { DataKey } from './data-key.ts';
 
 /**
@@ -17,9 +18,10 @@ export const packageBytes = 64 * 1024;
 export const tagBytes = 16;
 export const sealedPackageBytes = packageBytes + tagBytes;
 
-const algorithm = 'aes-256-gcm';
+/** For who seals or opens packages in another way than here. */
+export const algorithm = 'aes-256-gcm';
+export const cipherOptions = { authTagLength: tagBytes };
 const nonceBytes = 12;
-const options = { authTagLength: tagBytes };
 
 /** How many packages a stream of so many plain bytes has; an empty one has none. */
 export function packageCount(streamBytes: number): number {
@@ -49,8 +51,10 @@ export function sealWhole(dataKey: DataKey, plain: Uint8Array, target: Uint8Arra
   for (let index = 0; index < count; index++) {
     const isLast = index === count - 1;
     const piece = count === 1 ? plain : plain.subarray(index * packageBytes, (index + 1) * packageBytes);
-    const cipher = createCipheriv(algorithm, dataKey, packageNonce(index, isLast), options);
-    target.set(cipher.update(piece), at);
+    const cipher = createCipheriv(algorithm, dataKey, packageNonce(index, isLast), cipherOptions);
+    const sealed = cipher.update(piece);
+    target.set(sealed, at);
+    releaseWhole(sealed);
     cipher.final();
     target.set(cipher.getAuthTag(), at + piece.length);
     at += piece.length + tagBytes;
@@ -131,7 +135,7 @@ export class StreamSealer {
   }
 
   #open(isLast: boolean): CipherGCM {
-    return createCipheriv(algorithm, this.#dataKey, packageNonce(this.#index, isLast), options);
+    return createCipheriv(algorithm, this.#dataKey, packageNonce(this.#index, isLast), cipherOptions);
   }
 
   #close(): Uint8Array {
@@ -162,7 +166,7 @@ export function openPackage(
   const isLast = index === count - 1;
   const plainBytes = isLast ? streamBytes - index * packageBytes : packageBytes;
   if (sealed.length !== plainBytes + tagBytes) return undefined;
-  const decipher = createDecipheriv(algorithm, dataKey, packageNonce(index, isLast), options);
+  const decipher = createDecipheriv(algorithm, dataKey, packageNonce(index, isLast), cipherOptions);
   decipher.setAuthTag(sealed.subarray(plainBytes));
   const plain = decipher.update(sealed.subarray(0, plainBytes));
   try {
@@ -174,7 +178,7 @@ export function openPackage(
 }
 
 /** 4 bytes of zeros, 7 of the package's number, 1 that is set for the last package. */
-function packageNonce(index: number, isLast: boolean): Uint8Array {
+export function packageNonce(index: number, isLast: boolean): Uint8Array {
   const nonce = Buffer.alloc(nonceBytes);
   nonce.writeUIntBE(index, 5, 6);
   nonce[nonceBytes - 1] = isLast ? 1 : 0;

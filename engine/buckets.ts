@@ -20,6 +20,7 @@ export function createBuckets(parts: EngineParts): Buckets {
       if (profileName !== undefined) findProfile(parts, profileName);
       await journaled(parts, metadata.setBucketProfile(name, profileName));
     },
+    setETags: (name, etags) => journaled(parts, metadata.setBucketETags(name, etags)),
   };
 }
 

@@ -6,6 +6,7 @@ import type { Completion } from '../metadata/metadata-store.ts';
 import type { CompletedUpload, CompleteUploadRequest } from './engine.ts';
 import type { EngineParts } from './engine-parts.ts';
 import { journaled } from './journaled.ts';
+import { bytesOfETag } from './opaque-etag.ts';
 
 /**
  * Makes an object of an upload's parts; see `Uploads.complete`. To repeat a call that succeeded gives the same answer.
@@ -128,9 +129,12 @@ function combineChecksum(
   return { algorithm, type, value };
 }
 
-/** S3's ETag of parts: the MD5 of their MD5s, and how many they are. */
+/**
+ * S3's ETag of parts: the MD5 of their MD5s, and how many they are. Those of opaque parts stand in for MD5s; with one of them the
+ * outcome is opaque too, and the same however often the call is repeated.
+ */
 function combineETags(chosen: readonly Part[]): string {
   const md5 = createHash('md5');
-  for (const { etag } of chosen) md5.update(Buffer.from(etag, 'hex'));
+  for (const { etag } of chosen) md5.update(bytesOfETag(etag));
   return `${md5.digest('hex')}-${chosen.length}`;
 }

@@ -1,9 +1,9 @@
 import { Failure, isFailure } from '../core/failure.ts';
-import type { Checksum, ChecksumAlgorithm, ObjectAttributes, ObjectVersion, StoredContent } from '../core/model.ts';
+import type { Checksum, ObjectAttributes, ObjectVersion, StoredContent } from '../core/model.ts';
 import type { Payload } from '../core/payload.ts';
 import { releaseEach } from '../core/release-memory.ts';
 import type { PutVersion } from '../metadata/metadata-store.ts';
-import { PayloadDigester, type PayloadDigests } from './digest-payload.ts';
+import { PayloadDigester, type PayloadDigests, type WantedDigests } from './digest-payload.ts';
 import type { CopiedObject, CopyObject, CopySource } from './engine.ts';
 import { type EngineParts, findProfile } from './engine-parts.ts';
 import { checkWriteTarget, findBucket, findObject } from './find-object.ts';
@@ -61,12 +61,19 @@ export function checkCopySize({ limits }: EngineParts, sizeBytes: number): void 
 export async function digestSpans(
   parts: EngineParts,
   spans: StoredContent['spans'],
-  checksumAlgorithm: ChecksumAlgorithm | undefined,
+  wanted: Omit<WantedDigests, 'sha256'>,
   signal: AbortSignal,
 ): Promise<PayloadDigests> {
-  const digester = new PayloadDigester({ sha256: false, checksumAlgorithm });
-  for await (const chunk of releaseEach(readSpans(parts, spans, signal))) digester.update(chunk);
-  return digester.finish();
+  const digester = new PayloadDigester({ sha256: false, ...wanted }, parts.md5);
+  try {
+    for await (const chunk of releaseEach(readSpans(parts, spans, signal))) {
+      const digested = digester.update(chunk);
+      if (digested !== undefined) await digested;
+    }
+    return await digester.finish();
+  } finally {
+    digester.close();
+  }
 }
 
 /** AWS refuses a copy onto itself that would change nothing. */
@@ -103,8 +110,10 @@ async function copyVersion(
     const kept = checksum ?? source.checksum;
     return { sizeBytes, etag, spans, ...(kept && { checksum: kept }) };
   };
+  // The copy has its source's ETag, whatever kind it is of: no MD5 is needed.
+  const etags = 'opaque';
   if (request.storageClass === source.storageClass) {
-    const digests = checksumAlgorithm && (await digestSpans(parts, spans, checksumAlgorithm, signal));
+    const digests = checksumAlgorithm && (await digestSpans(parts, spans, { etags, checksumAlgorithm }, signal));
     const number = parts.metadata.drawNumber();
     const modifiedAtMs = parts.clock.now();
     const copied = content(digests?.checksum);
@@ -124,6 +133,7 @@ async function copyVersion(
     {
       payload,
       profile: findProfile(parts, request.storageClass),
+      etags,
       checksumAlgorithm,
       describe: (written, stamp) => {
         return { kind: 'version', bucketId, ...write, content: moved(written), ...stamp };

@@ -2,10 +2,11 @@ import { ByteBudget } from '../core/byte-budget.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
 import type { Metrics } from '../core/metrics.ts';
-import type { Profile, StripeId } from '../core/model.ts';
+import type { ETagKind, Profile, StripeId } from '../core/model.ts';
 import type { MasterKey } from '../crypto/master-key.ts';
+import { Md5Lanes } from '../crypto/md5/md5-lanes.ts';
 import type { ErasureCodec } from '../erasure/erasure-codec.ts';
-import { maxBlockBytes } from '../erasure/geometry.ts';
+import { maxBlockBytes, maxSingleBlockBytes } from '../erasure/geometry.ts';
 import { encodeShardHeader } from '../erasure/shard-format.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
 import type { Fleet } from '../placement/fleet.ts';
@@ -30,6 +31,7 @@ import { Journal } from './recovery/journal.ts';
 import type { VerifyReport } from './recovery/verify-report.ts';
 import { type VerifyOptions, verifyStore } from './recovery/verify-store.ts';
 import { RowPool, rowBufferBytes } from './row-pool.ts';
+import type { RowThreads } from './row-work/row-threads.ts';
 import { StripePins } from './stripe-pins.ts';
 import { ClientLoad } from './upkeep/client-load.ts';
 import { Upkeep } from './upkeep/upkeep.ts';
@@ -64,6 +66,12 @@ export function createEngine(parts: {
   metrics: Metrics;
   masterKey: MasterKey;
   limits?: Partial<EngineLimits>;
+  /** Absent: each stream is hashed by itself, by node:crypto. */
+  md5?: Md5Lanes;
+  /** What ETags are where a bucket does not say; MD5 unless given. */
+  etags?: ETagKind;
+  /** Threads for large objects; whoever made them closes them. None unless given: the process codes them itself. */
+  rowThreads?: RowThreads | undefined;
   /** Whether changes of the metadata go to the providers as well; off unless set. */
   isJournaling?: boolean;
 }): CreatedEngine {
@@ -78,8 +86,11 @@ export function createEngine(parts: {
   const engineParts: EngineParts = {
     ...parts,
     limits,
+    md5: parts.md5 ?? new Md5Lanes({ kernels: undefined, laneCount: 0, onHashed: metrics.noteMd5 }),
+    etags: parts.etags ?? 'md5',
     writeBudget,
-    rows: new RowPool(writeBudget),
+    rowThreads: parts.rowThreads,
+    rows: new RowPool(writeBudget, { isShared: parts.rowThreads !== undefined }),
     packRows: new RowPool(budget('packs', maxPacksUnderWay * maxRowBytes(parts.profiles))),
     packerOf: (profile) => {
       const packer = packers.get(profile) ?? new Packer(engineParts, profile);
@@ -126,8 +137,8 @@ function maxRowBytes(profiles: readonly Profile[]): number {
 function checkProfiles({ writeBudgetBytes, readBudgetBytes }: EngineLimits, profiles: readonly Profile[]): void {
   for (const { name, k, m } of profiles) {
     const stripeId = '0'.repeat(32) as StripeId;
-    encodeShardHeader({ stripeId, profileName: name, k, m, index: 0, blockBytes: maxBlockBytes });
-    const neededBytes = rowBufferBytes({ k, m, blockBytes: maxBlockBytes });
+    encodeShardHeader({ stripeId, profileName: name, k, m, index: 0, blockBytes: maxSingleBlockBytes });
+    const neededBytes = rowBufferBytes({ k, m, blockBytes: maxSingleBlockBytes });
     if (Math.min(writeBudgetBytes, readBudgetBytes) < neededBytes) {
       throw new RangeError(`profile ${name} needs read and write budgets of at least ${neededBytes} bytes`);
     }

@@ -3,8 +3,9 @@ import type { Clock } from '../core/clock.ts';
 import { Failure } from '../core/failure.ts';
 import type { Log } from '../core/log.ts';
 import type { Metrics } from '../core/metrics.ts';
-import type { Profile } from '../core/model.ts';
+import type { ETagKind, Profile } from '../core/model.ts';
 import type { MasterKey } from '../crypto/master-key.ts';
+import type { Md5Lanes } from '../crypto/md5/md5-lanes.ts';
 import type { ErasureCodec } from '../erasure/erasure-codec.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
 import type { Fleet } from '../placement/fleet.ts';
@@ -14,6 +15,7 @@ import type { EngineLimits } from './engine-limits.ts';
 import type { Packer } from './packer.ts';
 import type { PieceCache } from './piece-cache.ts';
 import type { RowPool } from './row-pool.ts';
+import type { RowThreads } from './row-work/row-threads.ts';
 import type { StripePins } from './stripe-pins.ts';
 import type { ClientLoad } from './upkeep/client-load.ts';
 import type { UpkeepLocks } from './upkeep/upkeep-locks.ts';
@@ -28,11 +30,17 @@ export interface EngineParts {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly limits: EngineLimits;
+  /** Hashes what is written, for its ETag. */
+  readonly md5: Md5Lanes;
+  /** What ETags are in buckets without a word of their own. */
+  readonly etags: ETagKind;
   /** Opens and seals everything; providers never see it. */
   readonly masterKey: MasterKey;
   /** Memory for uploads on their way; `rows` takes from it too. */
   readonly writeBudget: ByteBudget;
   readonly rows: RowPool;
+  /** Where rows of large objects are coded, where there is more than one core. */
+  readonly rowThreads: RowThreads | undefined;
   /** Rows of packs, of which there are few, under a budget of their own: items wait for them and hold memory meanwhile. */
   readonly packRows: RowPool;
   readonly packerOf: (profile: Profile) => Packer;

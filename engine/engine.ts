@@ -4,6 +4,7 @@ import type {
   ChecksumAlgorithm,
   ChecksumType,
   ContentHeaders,
+  ETagKind,
   ObjectAttributes,
   ObjectVersion,
   Part,
@@ -53,6 +54,11 @@ export interface Buckets {
    * @throws Failure `bucket-missing`, `profile-missing`
    */
   setProfile(name: string, profileName: string | undefined): Promise<void>;
+  /**
+   * Sets what the ETag of what is written is; undefined: as the server does. What is stored keeps its ETag.
+   * @throws Failure `bucket-missing`
+   */
+  setETags(name: string, etags: ETagKind | undefined): Promise<void>;
 }
 
 export interface Objects {

@@ -4,6 +4,7 @@ import type { UploadPart } from './engine.ts';
 import { type EngineParts, findProfile } from './engine-parts.ts';
 import { findBucket } from './find-object.ts';
 import { findUpload } from './find-upload.ts';
+import { chooseETagKind } from './opaque-etag.ts';
 import { storePayload } from './store-payload.ts';
 
 /**
@@ -37,16 +38,17 @@ export async function storePart(
   },
   signal: AbortSignal,
 ): Promise<Part> {
-  const { id: bucketId } = await findBucket(parts, bucket);
+  const found = await findBucket(parts, bucket);
   const target = { bucket, key, uploadId };
   return storePayload(
     parts,
     {
       payload,
       profile: findProfile(parts, attributes.storageClass),
+      etags: chooseETagKind(parts.etags, found, payload),
       checksumAlgorithm,
       describe: (content, { number, modifiedAtMs }) => {
-        return { kind: 'part', number, bucketId, ...target, part: { ...content, partNumber, modifiedAtMs } };
+        return { kind: 'part', number, bucketId: found.id, ...target, part: { ...content, partNumber, modifiedAtMs } };
       },
     },
     async ({ content, stripes, number, modifiedAtMs }) => {

@@ -28,10 +28,13 @@ interface RowJob {
   readonly lease: Lease;
 }
 
+/** Blocks of a row are handed over together up to this length: enough for the socket, and not so much that work on it blocks the process. */
+const maxRunBytes = 2 ** 20;
+
 /**
- * The verified bytes of extents, in order. Reads only the blocks that they touch; the next row is read while the
+ * The verified bytes of extents, in order, in runs of chunks. Reads only the blocks that they touch; the next row is read while the
  * consumer takes this one, where memory allows. The stripes stay pinned until the end. Chunks belong to the consumer,
- * each a buffer of its own, and count against the read budget until it asks for the next one.
+ * each a buffer of its own, and count against the read budget until it asks for the next run.
  *
  * @throws Failure `too-few-shards`, `overloaded`, `stripe-missing`; the signal's reason
  */
@@ -39,7 +42,7 @@ export async function* readExtents(
   parts: EngineParts,
   extents: readonly Extent[],
   signal: AbortSignal,
-): AsyncGenerator<Uint8Array, void, void> {
+): AsyncGenerator<readonly Uint8Array[], void, void> {
   const ids = extents.map((extent) => extent.stripeId);
   const scope = new AbortScope(signal);
   const slices = listSlices(parts, extents);
@@ -56,7 +59,7 @@ export async function* readExtents(
       slice = (await slices.next()).value;
       const aheadLease = slice && parts.readBudget.tryAcquire(leaseBytes(parts, slice));
       if (slice && aheadLease) ahead = startRow(parts, slice, aheadLease, scope.signal);
-      yield* cutChunks(current, blocks);
+      yield* cutRuns(current, blocks);
       signal.throwIfAborted();
       current.lease.release();
     }
@@ -133,12 +136,20 @@ function hasMoved(before: Stripe, now: Stripe): boolean {
   );
 }
 
-function* cutChunks({ slice, firstIndex, lease }: RowJob, blocks: readonly Uint8Array[]): Generator<Uint8Array> {
+function* cutRuns({ slice, firstIndex, lease }: RowJob, blocks: readonly Uint8Array[]): Generator<Uint8Array[]> {
   let leftBytes = blocks.reduce((sum, block) => sum + block.length, 0);
-  for (const [at, block] of blocks.entries()) {
+  for (let at = 0; at < blocks.length; ) {
     lease.shrink(leftBytes);
-    const blockStart = (firstIndex + at) * slice.stripe.blockBytes;
-    leftBytes -= block.length;
-    yield block.subarray(Math.max(slice.from - blockStart, 0), slice.to - blockStart);
+    const run: Uint8Array[] = [];
+    let runBytes = 0;
+    while (at < blocks.length && (run.length === 0 || runBytes + blocks[at]!.length <= maxRunBytes)) {
+      const block = blocks[at]!;
+      const blockStart = (firstIndex + at) * slice.stripe.blockBytes;
+      run.push(block.subarray(Math.max(slice.from - blockStart, 0), slice.to - blockStart));
+      runBytes += block.length;
+      at += 1;
+    }
+    leftBytes -= runBytes;
+    yield run;
   }
 }

@@ -1,15 +1,7 @@
 import { Failure, isFailure } from '../core/failure.ts';
 import type { Extent, SealedSpan, Stripe } from '../core/model.ts';
-import { releaseMemory } from '../core/release-memory.ts';
 import type { DataKey } from '../crypto/data-key.ts';
-import {
-  openPackage,
-  packageBytes,
-  packageCount,
-  sealedBytes,
-  sealedPackageBytes,
-  tagBytes,
-} from '../crypto/sealed-stream.ts';
+import { openPackage, sealedPackageBytes } from '../crypto/sealed-stream.ts';
 import { rowDataBytes } from '../erasure/geometry.ts';
 import type { PiecePlace } from './block-reader.ts';
 import { packagesOf } from './cut-spans.ts';
@@ -18,6 +10,7 @@ import type { EngineParts } from './engine-parts.ts';
 import type { PieceCache } from './piece-cache.ts';
 import { readExtents } from './read-extents.ts';
 import { readPiece } from './read-piece.ts';
+import { corruptSpan, cutPackages, SpanOpener } from './span-opener.ts';
 
 /**
  * The plain bytes of spans, in order. Every package is opened before a byte of it leaves. Chunks belong to the consumer, each a
@@ -51,7 +44,7 @@ export async function* readThroughBlocks(
   try {
     for (const span of spans) {
       const opener = new SpanOpener(span, unwrapKey(parts, span));
-      for await (const sealed of readExtents(parts, span.extents, signal)) yield* opener.update(sealed);
+      for await (const run of readExtents(parts, span.extents, signal)) yield* opener.open(run);
       opener.finish();
     }
   } finally {
@@ -99,7 +92,7 @@ export async function readInOneBlock(
         parts.clientLoad.note('read', performance.now() - startedAtMs);
       }
       parts.blocks.noteSmallRead(known === undefined ? 'provider' : 'memory');
-      const bytes = cutPackage(span, packagesOf(span).first, plain);
+      const bytes = cutPackages(span, packagesOf(span).first, plain);
       lease.shrink(bytes.length);
       return { bytes, release: () => lease.release() };
     }
@@ -136,7 +129,7 @@ function openPackages(span: ShortSpan, dataKey: DataKey, sealed: Uint8Array): Ui
   const { first, last } = packagesOf(span);
   const open = (index: number, bytes: Uint8Array): Uint8Array => {
     const plain = openPackage(dataKey, span.streamBytes, index, bytes);
-    if (plain === undefined) throw corrupt(span, `package ${index} does not open`);
+    if (plain === undefined) throw corruptSpan(span, `package ${index} does not open`);
     return plain;
   };
   if (first === last) return open(first, sealed);
@@ -162,79 +155,6 @@ function placeInBlock(stripe: Stripe, offset: number, length: number): PiecePlac
 
 function unwrapKey({ masterKey }: EngineParts, span: SealedSpan): DataKey {
   const dataKey = masterKey.unwrap(span.wrappedKey);
-  if (dataKey === undefined) throw corrupt(span, 'its data key was wrapped with another master key');
+  if (dataKey === undefined) throw corruptSpan(span, 'its data key was wrapped with another master key');
   return dataKey;
-}
-
-function corrupt(span: SealedSpan, reason: string): Failure {
-  return new Failure('package-corrupt', { stripeId: span.extents[0]?.stripeId ?? '', reason });
-}
-
-/** Cuts a span's sealed bytes into packages as they come, opens them, and keeps what the span means of each. */
-class SpanOpener {
-  readonly #span: SealedSpan;
-  readonly #dataKey: DataKey;
-  #index: number;
-  readonly #last: number;
-  /** The beginning of a package whose rest is in the next chunk. */
-  #begun: Uint8Array[] = [];
-  #begunBytes = 0;
-
-  constructor(span: SealedSpan, dataKey: DataKey) {
-    this.#span = span;
-    this.#dataKey = dataKey;
-    const { first, last } = packagesOf(span);
-    this.#index = first;
-    this.#last = last;
-  }
-
-  /**
-   * @param sealed the next bytes, a buffer of its own, which is given back when all of it was used; the caller gives it up
-   */
-  *update(sealed: Uint8Array): Generator<Uint8Array, void, void> {
-    let rest = sealed;
-    while (rest.length > 0) {
-      const wantedBytes = this.#sealedLength() - this.#begunBytes;
-      const piece = rest.subarray(0, wantedBytes);
-      rest = rest.subarray(piece.length);
-      if (piece.length < wantedBytes) {
-        // A copy, since the chunk's memory goes. (`slice` of a Buffer would be none.)
-        this.#begun.push(new Uint8Array(piece));
-        this.#begunBytes += piece.length;
-      } else {
-        const whole = this.#begun.length === 0 ? piece : Buffer.concat([...this.#begun, piece]);
-        this.#begun = [];
-        this.#begunBytes = 0;
-        yield this.#open(whole);
-      }
-    }
-    releaseMemory(sealed);
-  }
-
-  /** @throws Failure `package-corrupt` where bytes are missing at the end */
-  finish(): void {
-    if (this.#begunBytes > 0 || this.#index <= this.#last) throw corrupt(this.#span, 'its sealed bytes end too early');
-  }
-
-  #sealedLength(): number {
-    const { streamBytes } = this.#span;
-    if (this.#index > this.#last) throw corrupt(this.#span, 'there are more sealed bytes than packages');
-    const isLastOfStream = this.#index === packageCount(streamBytes) - 1;
-    return isLastOfStream ? sealedBytes(streamBytes) - this.#index * sealedPackageBytes : packageBytes + tagBytes;
-  }
-
-  #open(sealed: Uint8Array): Uint8Array {
-    const { streamBytes } = this.#span;
-    const index = this.#index++;
-    const plain = openPackage(this.#dataKey, streamBytes, index, sealed);
-    if (plain === undefined) throw corrupt(this.#span, `package ${index} does not open`);
-    return cutPackage(this.#span, index, plain);
-  }
-}
-
-/** What a span means of its packages from `index` on. */
-function cutPackage({ offset, length }: SealedSpan, index: number, plain: Uint8Array): Uint8Array {
-  const start = index * packageBytes;
-  if (offset <= start && offset + length >= start + plain.length) return plain;
-  return plain.subarray(Math.max(offset - start, 0), Math.min(offset + length - start, plain.length));
 }

@@ -1,4 +1,5 @@
 import type { ByteBudget, Lease } from '../core/byte-budget.ts';
+import type { RowJob } from './row-work/code-row.ts';
 
 /** How a row is cut: k data and m parity blocks. */
 export interface RowCut {
@@ -23,9 +24,12 @@ export class RowPool {
   /** The least that was idle at any moment since the last sweep: so much nobody needed. */
   #spareBytes = 0;
   #sweep: NodeJS.Timeout | undefined;
+  readonly #isShared: boolean;
 
-  constructor(budget: ByteBudget) {
+  /** @param setting.isShared whether threads are to work on rows; copying to and from shared memory is slower for V8 */
+  constructor(budget: ByteBudget, { isShared = false }: { isShared?: boolean } = {}) {
     this.#budget = budget;
+    this.#isShared = isShared;
   }
 
   get idleBytes(): number {
@@ -51,7 +55,7 @@ export class RowPool {
       return buffer;
     }
     this.#shrinkIdle(this.#budget.capacityBytes - this.#budget.takenBytes);
-    return Buffer.allocUnsafeSlow(bytes);
+    return this.#isShared ? Buffer.from(new SharedArrayBuffer(bytes)) : Buffer.allocUnsafeSlow(bytes);
   }
 
   #put(buffer: Uint8Array): void {
@@ -112,6 +116,18 @@ export class Row {
     return taken;
   }
 
+  /** Leaves as much of `bytes` free as there is room for, and returns how much that was. What lies there is not known. */
+  skip(bytes: number): number {
+    const taken = Math.min(this.#cut.k * this.#cut.blockBytes - this.#filledBytes, bytes);
+    this.#filledBytes += taken;
+    return taken;
+  }
+
+  /** The bytes that were filled, or left free, from `start` on. */
+  filled(start: number, end: number): Uint8Array {
+    return this.#buffer.subarray(start, Math.min(end, this.#filledBytes));
+  }
+
   /** Fills up with zeros to the end of the block that was begun. */
   padBlock(): void {
     const end = Math.ceil(this.#filledBytes / this.#cut.blockBytes) * this.#cut.blockBytes;
@@ -124,14 +140,28 @@ export class Row {
    * was not filled is zeros; parity is not computed yet.
    */
   layOut(): { data: Uint8Array[]; parity: Uint8Array[] } {
-    const { k, m, blockBytes } = this.#cut;
-    const strideBytes = Math.min(blockBytes, this.#filledBytes);
+    const { k, m } = this.#cut;
+    const strideBytes = this.#strideBytes;
     const view = (index: number): Uint8Array => this.#buffer.subarray(index * strideBytes, (index + 1) * strideBytes);
     this.#buffer.fill(0, this.#filledBytes, k * strideBytes);
     return {
       data: Array.from({ length: k }, (_, index) => view(index)),
       parity: Array.from({ length: m }, (_, index) => view(k + index)),
     };
+  }
+
+  /** The row as `codeRow` takes it; laid out before. */
+  describe(): Omit<RowJob, 'piece'> {
+    const { k, m, blockBytes } = this.#cut;
+    const storedBytes = Array.from({ length: k + m }, (_, index) => {
+      const before = index < k ? index * blockBytes : 0;
+      return Math.max(0, Math.min(this.#filledBytes - before, blockBytes));
+    });
+    return { memory: this.#buffer.buffer, k, m, strideBytes: this.#strideBytes, storedBytes };
+  }
+
+  get #strideBytes(): number {
+    return Math.min(this.#cut.blockBytes, this.#filledBytes);
   }
 
   /**

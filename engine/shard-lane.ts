@@ -100,13 +100,15 @@ export class ShardLane {
   /**
    * Adds the next block, or none where the last row stores nothing here; with the end of the stripe the footer too. The
    * block must stay as it is until this settles, and that of the only row until `commit` does.
+   *
+   * @param digest of the block, where it is known
    */
-  async append(block: Uint8Array | undefined, end: StripeEnd | undefined): Promise<void> {
+  async append(block: Uint8Array | undefined, end: StripeEnd | undefined, digest?: Uint8Array): Promise<void> {
     if (this.#isDead) return;
     const isFirst = this.#digests.length === 0;
     const buffers: Uint8Array[] = isFirst ? [this.#header] : [];
     if (block !== undefined) {
-      this.#digests.push(digestBlock(block));
+      this.#digests.push(digest ?? digestBlock(block));
       buffers.push(block);
     }
     if (end !== undefined) {

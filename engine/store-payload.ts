@@ -1,13 +1,13 @@
 import { markDurableStep } from '../core/durable-steps.ts';
 import { Failure, isFailure } from '../core/failure.ts';
-import type { ChecksumAlgorithm, Extent, Profile, StoredContent } from '../core/model.ts';
+import type { ChecksumAlgorithm, ETagKind, Extent, Profile, StoredContent } from '../core/model.ts';
 import type { Payload } from '../core/payload.ts';
 import { drawDataKey } from '../crypto/data-key.ts';
 import { wrappedKeyBytes } from '../crypto/master-key.ts';
 import { sealedBytes, sealWhole } from '../crypto/sealed-stream.ts';
 import type { NewStripe } from '../metadata/metadata-store.ts';
 import { collectPayload } from './collect-payload.ts';
-import { checkDeclaredDigests, digestWhole } from './digest-payload.ts';
+import { checkDeclaredDigests, digestWhole, type WantedDigests } from './digest-payload.ts';
 import { discardStripes } from './discard-stripes.ts';
 import type { EngineParts } from './engine-parts.ts';
 import { EntryText, type ManifestEntry } from './manifest.ts';
@@ -17,6 +17,7 @@ import { isDegraded, writeContent } from './write-content.ts';
 export interface StoreRequest {
   readonly payload: Payload;
   readonly profile: Profile;
+  readonly etags: ETagKind;
   /** A checksum to compute, in place of the one that the payload names. */
   readonly checksumAlgorithm: ChecksumAlgorithm | undefined;
   /** What the manifest is to say of the content; the same for the same arguments. */
@@ -84,18 +85,20 @@ export async function storePayload<T>(
 /** A small object is gathered in memory, and shares a stripe with others that arrive together. */
 async function storeSmall<T>(
   parts: EngineParts,
-  { payload, profile, checksumAlgorithm, describe }: StoreRequest,
+  request: StoreRequest,
   takeStamp: () => WriteStamp,
   sizeBytes: number,
   register: Register<T>,
   signal: AbortSignal,
 ): Promise<T> {
+  const { payload, profile, describe } = request;
   const lease = await parts.writeBudget.acquire(2 * sizeBytes, signal);
   try {
     const plain = await collectPayload(payload, sizeBytes, signal);
-    const digests = digestWhole(plain, wantedDigests(payload, checksumAlgorithm));
+    const digests = digestWhole(plain, wantedDigests(request));
     checkDeclaredDigests(payload.declaredDigests(), digests);
-    const { etag, checksum } = digests;
+    const { etag, checksum, md5Hex } = digests;
+    parts.metrics.noteMd5(md5Hex === undefined ? 'skipped' : 'alone', sizeBytes);
     const described = { sizeBytes, etag, ...(checksum && { checksum }) };
     const stamp = takeStamp();
     if (sizeBytes === 0) {
@@ -132,18 +135,19 @@ async function storeSmall<T>(
 
 async function storeLarge<T>(
   parts: EngineParts,
-  { payload, profile, checksumAlgorithm, describe }: StoreRequest,
+  request: StoreRequest,
   takeStamp: () => WriteStamp,
   register: Register<T>,
   signal: AbortSignal,
 ): Promise<T> {
+  const { payload, profile, describe } = request;
   let stamp = takeStamp();
   const { content, stripes } = await writeContent(
     parts,
     {
       payload,
       profile,
-      digests: wantedDigests(payload, checksumAlgorithm),
+      digests: wantedDigests(request),
       describe: (written) => {
         stamp = takeStamp();
         return describe(written, stamp);
@@ -184,6 +188,6 @@ async function registerStored<T>(
   }
 }
 
-function wantedDigests(payload: Payload, checksumAlgorithm: ChecksumAlgorithm | undefined) {
-  return { sha256: payload.declaredDigests().sha256Hex !== undefined, checksumAlgorithm };
+function wantedDigests({ payload, etags, checksumAlgorithm }: StoreRequest): WantedDigests {
+  return { etags, sha256: payload.declaredDigests().sha256Hex !== undefined, checksumAlgorithm };
 }

@@ -1,5 +1,5 @@
 import type { Profile } from '../core/model.ts';
-import { blockAlignBytes, maxBlockBytes } from '../erasure/geometry.ts';
+import { blockAlignBytes, maxBlockBytes, maxSingleBlockBytes } from '../erasure/geometry.ts';
 
 const MiB = 2 ** 20;
 /** Stripes of up to so much data have one data block, so that a read asks one provider. */
@@ -21,7 +21,8 @@ export interface StripePlan {
  *
  * - Stripes hold a quarter of it, but at least 16 and at most 128 MiB, in whole rows, and equally much each. So a read
  *   or a repair deals in pieces of a bounded size, and the 5 TiB of an object in 10,000 parts are 50,000 stripes.
- * - A stripe's blocks are the shortest multiple of 4 KiB with which its data fills rows of blocks up to 256 KiB evenly.
+ * - A stripe's blocks are the shortest multiple of 4 KiB with which its data fills rows of blocks up to 256 KiB evenly; up to
+ *   272 KiB where that makes it one row.
  * - A length that is not known counts as that of what came so far, and blocks are then of full length.
  *
  * @param object its declared length, and how much of it lies in earlier stripes
@@ -44,7 +45,7 @@ export function planStripe(
 
 function planBlock(k: number, stripeBytes: number): number {
   if (stripeBytes <= singleBlockBytes) return Math.max(blockAlignBytes, roundUp(stripeBytes, blockAlignBytes));
-  const rows = Math.ceil(stripeBytes / (k * maxBlockBytes));
+  const rows = stripeBytes <= k * maxSingleBlockBytes ? 1 : Math.ceil(stripeBytes / (k * maxBlockBytes));
   return roundUp(stripeBytes / (rows * k), blockAlignBytes);
 }
 

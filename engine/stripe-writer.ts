@@ -77,11 +77,12 @@ export class StripeWriter {
    * be the last. The row's memory must stay as it is meanwhile, and that of the last row until `commit` settles.
    *
    * @param end given with the last row: how many of the stripe's data bytes are its manifest
+   * @param digests those of the blocks, where the row was coded by `codeRow` before
    * @throws Failure `too-few-writes`, `storage-full`: the stripe is then to be aborted
    */
-  async writeRow(row: Row, end?: { readonly manifestBytes: number }): Promise<void> {
+  async writeRow(row: Row, end?: { readonly manifestBytes: number }, digests?: readonly Uint8Array[]): Promise<void> {
     const { data, parity } = row.layOut();
-    if (parity.length > 0) this.#codec.encode(data, parity);
+    if (digests === undefined && parity.length > 0) this.#codec.encode(data, parity);
     const blocks = [...data, ...parity];
     const rowIndex = this.#rows++;
     this.#dataBytes += row.filledBytes;
@@ -92,7 +93,7 @@ export class StripeWriter {
     const append = (lane: ShardLane): Promise<void> => {
       const storedBytes = storedBlockBytes(geometry, lane.index, rowIndex);
       const block = storedBytes > 0 ? blocks[lane.index]?.subarray(0, storedBytes) : undefined;
-      return lane.append(block, stripeEnd);
+      return lane.append(block, stripeEnd, digests?.[lane.index]);
     };
     await settleLanes(this.#lanes, append, { needed: this.#quorum(), lateMs: this.#lateMs });
     this.#checkQuorum(this.#liveLanes());

@@ -2,8 +2,10 @@ import { AbortScope, untilAborted } from '../core/abort.ts';
 import { Failure } from '../core/failure.ts';
 import type { Checksum, Extent, Profile, SealedSpan, StoredContent, StripeId } from '../core/model.ts';
 import type { Payload } from '../core/payload.ts';
+import { releaseWhole } from '../core/release-memory.ts';
 import { createDataKey } from '../crypto/data-key.ts';
 import { sealedRecordOverheadBytes } from '../crypto/master-key.ts';
+import { layOutAt, leadOfNext, type StreamPiece } from '../crypto/seal-in-place.ts';
 import { StreamSealer, sealedBytes } from '../crypto/sealed-stream.ts';
 import { createStripeId } from '../erasure/stripe-id.ts';
 import type { NewStripe } from '../metadata/metadata-store.ts';
@@ -11,9 +13,15 @@ import { checkDeclaredDigests, PayloadDigester, type WantedDigests } from './dig
 import { discardStripes } from './discard-stripes.ts';
 import type { EngineParts } from './engine-parts.ts';
 import { boundManifest, encodeManifest, type ManifestEntry, sealManifest } from './manifest.ts';
+import { maxETag } from './opaque-etag.ts';
 import type { Row } from './row-pool.ts';
+import { codeRow } from './row-work/code-row.ts';
 import { countStripes, planStripe, type StripePlan } from './stripe-plan.ts';
 import { StripeWriter } from './stripe-writer.ts';
+
+/** From this length on a row has enough work in it that handing it to a thread pays. */
+const leastThreadedBytes = 256 * 1024;
+const nothing = new Uint8Array(0);
 
 export interface WriteRequest {
   readonly payload: Payload;
@@ -44,29 +52,41 @@ export async function writeContent(
 ): Promise<WrittenContent> {
   const { sizeBytes } = payload;
   const { maxPutBytes: maxBytes } = parts.limits;
-  const digester = new PayloadDigester(digests);
+  const digester = new PayloadDigester(digests, parts.md5);
   const dataKey = createDataKey();
   const sealer = new StreamSealer(dataKey, sizeBytes);
+  // Where the length is known, plain bytes can be put where the sealed ones will be, and be sealed there by a thread.
+  const isThreaded = parts.rowThreads !== undefined && sizeBytes !== undefined && sizeBytes >= leastThreadedBytes;
   const wrappedKey = parts.masterKey.wrap(dataKey);
   const manifestBytes = boundManifestBytes(profile, sizeBytes, wrappedKey, describe);
   const storedBytes = sizeBytes === undefined ? undefined : sealedBytes(sizeBytes) + manifestBytes;
   const scope = new AbortScope(signal);
-  const writer = new ContentWriter(parts, { profile, storedBytes, signal: scope.signal });
+  const writer = new ContentWriter(parts, {
+    profile,
+    storedBytes,
+    stream: isThreaded ? { dataKey, streamBytes: sizeBytes } : undefined,
+    signal: scope.signal,
+  });
   let receivedBytes = 0;
   try {
     for await (const chunk of untilAborted(payload.bytes, signal)) {
       receivedBytes += chunk.length;
       if (receivedBytes > maxBytes) throw new Failure('object-too-large', { sizeBytes: receivedBytes, maxBytes });
       if (sizeBytes !== undefined && receivedBytes > sizeBytes) throw new RangeError('a payload outgrew its length');
-      digester.update(chunk);
-      for (const sealed of sealer.update(chunk)) await writer.add(sealed);
+      const digested = digester.update(chunk);
+      if (isThreaded) await writer.addPlain(chunk);
+      else for (const sealed of sealer.update(chunk)) await writer.add(sealed);
+      // The payload has the chunk's memory back with the next call.
+      if (digested !== undefined) await digested;
     }
     if (sizeBytes !== undefined && receivedBytes < sizeBytes) {
       throw new Failure('body-incomplete', { declaredBytes: sizeBytes, receivedBytes });
     }
-    for (const sealed of sealer.finish()) await writer.add(sealed);
-    const { etag, checksum, ...others } = digester.finish();
-    checkDeclaredDigests(payload.declaredDigests(), { etag, checksum, ...others });
+    if (!isThreaded) for (const sealed of sealer.finish()) await writer.add(sealed);
+    const received = await digester.finish();
+    checkDeclaredDigests(payload.declaredDigests(), received);
+    const { etag, checksum, md5Hex } = received;
+    if (md5Hex === undefined) parts.metrics.noteMd5('skipped', receivedBytes);
     const content = describeContent({ sizeBytes: receivedBytes, etag, checksum, wrappedKey, extents: writer.extents });
     const stripes = await writer.finish((stripeId) => {
       if (describe === undefined) return undefined;
@@ -79,6 +99,7 @@ export async function writeContent(
     await writer.abort();
     throw error;
   } finally {
+    digester.close();
     scope.close();
   }
 }
@@ -103,8 +124,7 @@ function boundManifestBytes(
   describe: WriteRequest['describe'],
 ): number {
   if (sizeBytes === undefined || describe === undefined) return 0;
-  const etag = 'f'.repeat(32);
-  const content = describeContent({ sizeBytes, etag, checksum: undefined, wrappedKey, extents: [] });
+  const content = describeContent({ sizeBytes, etag: maxETag, checksum: undefined, wrappedKey, extents: [] });
   let stripes = countStripes(profile, sealedBytes(sizeBytes));
   for (;;) {
     const manifestBytes = boundManifest(describe(content), stripes) + sealedRecordOverheadBytes;
@@ -114,6 +134,9 @@ function boundManifestBytes(
     stripes = needed;
   }
 }
+
+/** A stream whose plain bytes are put into rows, to be sealed there. */
+type StreamOfRows = Pick<StreamPiece, 'dataKey' | 'streamBytes'>;
 
 /** A stripe that takes data. */
 interface OpenStripe {
@@ -136,12 +159,30 @@ class ContentWriter {
   #sentBytes = 0;
   #stripe: OpenStripe | undefined;
   #row: Row | undefined;
+  /** Where plain bytes are added: the stream that they are sealed as. */
+  readonly #stream: StreamOfRows | undefined;
+  /** Sealed bytes of the stream in all rows, and where in them the open row begins. */
+  #sealedBytes = 0;
+  #rowFrom = 0;
+  /** What the row needs to know of the one before; see `leadOfNext`. */
+  #lead: Uint8Array = nothing;
+  /** Settles when nobody works on the row that was handed to a thread last. */
+  #coding: Promise<unknown> = Promise.resolve();
   /** The row on its way, with the commit of its stripe where it is the last. */
   #sending: Promise<void> = Promise.resolve();
   #sendingStripe: StripeWriter | undefined;
 
-  constructor(parts: EngineParts, request: { profile: Profile; storedBytes: number | undefined; signal: AbortSignal }) {
+  constructor(
+    parts: EngineParts,
+    request: {
+      profile: Profile;
+      storedBytes: number | undefined;
+      stream: StreamOfRows | undefined;
+      signal: AbortSignal;
+    },
+  ) {
     this.#parts = parts;
+    this.#stream = request.stream;
     this.#profile = request.profile;
     this.#storedBytes = request.storedBytes;
     this.#signal = request.signal;
@@ -152,7 +193,7 @@ class ContentWriter {
     return this.#extents;
   }
 
-  /** Copies the chunk; waits where providers or memory are behind. */
+  /** Copies the chunk, which must be the writer's to give up; waits where providers or memory are behind. */
   async add(chunk: Uint8Array): Promise<void> {
     let rest = chunk;
     while (rest.length > 0) {
@@ -162,6 +203,23 @@ class ContentWriter {
       const taken = row.fill(rest);
       this.#noteExtent(stripe.writer.id, taken);
       rest = rest.subarray(taken);
+    }
+    releaseWhole(chunk);
+  }
+
+  /** As `add`, but the bytes are not sealed yet: they are put where they will be, with room for tags. The chunk is not kept. */
+  async addPlain(chunk: Uint8Array): Promise<void> {
+    const { streamBytes } = this.#stream!;
+    let rest = chunk;
+    for (;;) {
+      const { plain, gap } = layOutAt(streamBytes, this.#sealedBytes);
+      if (gap === 0 && rest.length === 0) return;
+      if (this.#row?.isFull) await this.#sendRow('more');
+      const { row, stripe } = await this.#takeRow();
+      const taken = gap > 0 ? row.skip(gap) : row.fill(rest.subarray(0, plain));
+      if (gap === 0) rest = rest.subarray(taken);
+      this.#sealedBytes += taken;
+      this.#noteExtent(stripe.writer.id, taken);
     }
   }
 
@@ -203,6 +261,7 @@ class ContentWriter {
     this.#parts.metrics.stripesWritten.inc({ outcome: 'failed' }, writers.length);
     await Promise.all(writers.map((writer) => writer.abort()));
     await this.#sending.catch(() => {});
+    await this.#coding.catch(() => {});
     this.#row?.release();
     await discardStripes(this.#parts, this.#stripes);
   }
@@ -225,23 +284,48 @@ class ContentWriter {
    *   nothing, with the length of the manifest
    */
   async #sendRow(next: 'more' | 'row of this stripe' | { readonly manifestBytes: number }): Promise<void> {
-    await this.#sending;
     const [row, stripe] = [this.#row, this.#stripe];
     if (row === undefined || stripe === undefined) throw new Error('there is no row to send');
+    // While the row before is still on its way.
+    const digests = this.#stream && this.#codeRow(row, this.#stream);
+    await this.#sending;
     const isFull = next === 'more' && stripe.writer.dataBytes + row.filledBytes >= stripe.plan.dataBytes;
     const end = typeof next === 'object' ? next : isFull ? { manifestBytes: 0 } : undefined;
     this.#row = undefined;
     if (end) this.#stripe = undefined;
     this.#sentBytes += row.filledBytes;
     this.#sendingStripe = stripe.writer;
-    this.#sending = this.#writeRow(stripe.writer, row, end);
+    this.#sending = this.#writeRow(stripe.writer, row, end, digests);
     // Whoever waits for it next sees the error; nobody may be waiting yet.
     this.#sending.catch(() => {});
   }
 
-  async #writeRow(writer: StripeWriter, row: Row, end: { readonly manifestBytes: number } | undefined): Promise<void> {
+  /** Seals the row's part of the stream, and codes it: in a thread where there is one. */
+  #codeRow(row: Row, stream: StreamOfRows): Promise<readonly Uint8Array[]> {
+    row.layOut();
+    const piece = { ...stream, from: this.#rowFrom, lead: this.#lead };
+    const length = this.#sealedBytes - this.#rowFrom;
+    this.#lead = leadOfNext(piece, row.filled(0, length));
+    this.#rowFrom = this.#sealedBytes;
+    const job = { ...row.describe(), piece: length > 0 ? { ...piece, length } : undefined };
+    const { rowThreads, codec } = this.#parts;
+    const coded = rowThreads?.tryCode(job) ?? Promise.resolve(codeRow(codec, job));
+    // Whoever waits for it next sees the error; nobody may be waiting yet.
+    coded.catch(() => {});
+    this.#coding = coded;
+    return coded;
+  }
+
+  async #writeRow(
+    writer: StripeWriter,
+    row: Row,
+    end: { readonly manifestBytes: number } | undefined,
+    digests: Promise<readonly Uint8Array[]> | undefined,
+  ): Promise<void> {
     try {
-      await writer.writeRow(row, end);
+      const known = await digests;
+      this.#signal.throwIfAborted();
+      await writer.writeRow(row, end, known);
       if (!end) return;
       const stripe = await writer.commit();
       this.#sendingStripe = undefined;

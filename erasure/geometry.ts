@@ -7,8 +7,13 @@
  * So an object that fits one block costs 1 + m stored blocks, and each row can be coded and sent on as soon as it is full.
  */
 
-/** The longest block: the unit that is read and verified alone. */
+/** The length of blocks in long stripes, and in packs at the most: the unit that is read and verified alone. */
 export const maxBlockBytes = 256 * 1024;
+/**
+ * The longest block there is: that of a stripe which is then one row, and would be two shorter ones. So an object of 1 MiB, with its tags
+ * and its manifest, is written with one call to each of k+m providers.
+ */
+export const maxSingleBlockBytes = 272 * 1024;
 /** Blocks are a multiple of this. */
 export const blockAlignBytes = 4096;
 

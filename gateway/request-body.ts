@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { releaseWhole } from '../core/release-memory.ts';
 import type { RequestTally } from '../core/request-tally.ts';
 import { brokenFraming, isConnectionError, wrongByteCount } from './payload/body-errors.ts';
 import { S3Error } from './s3-error.ts';
@@ -99,6 +100,8 @@ export class RequestBody implements AsyncIterable<Uint8Array> {
     for await (const chunk of this.#message as AsyncIterable<Uint8Array>) {
       this.#tally.bytesIn += chunk.length;
       yield chunk;
+      // Asked for the next one, nobody reads it any more.
+      releaseWhole(chunk);
     }
   }
 

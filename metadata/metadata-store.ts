@@ -1,6 +1,7 @@
 import type {
   Bucket,
   Checksum,
+  ETagKind,
   Extent,
   ObjectAttributes,
   ObjectVersion,
@@ -52,6 +53,8 @@ export interface MetadataStore extends FleetStore, RecordStore {
   setVersioning(name: string, state: Exclude<VersioningState, 'unversioned'>): Promise<void>;
   /** Sets the profile of what is written without a storage class from then on; undefined: none of the bucket's own. */
   setBucketProfile(name: string, profileName: string | undefined): Promise<void>;
+  /** Sets what the ETag of what is written from then on is; undefined: as the server does. */
+  setBucketETags(name: string, etags: ETagKind | undefined): Promise<void>;
 
   /**
    * Makes an object version the current one of its key, and registers the stripes that were written for it.

@@ -171,8 +171,9 @@ export class WasmFunction {
       else groups.push({ type, count: 1 });
     }
     const locals = groups.flatMap(({ type, count }) => [...encodeUnsigned(count), valueTypes[type]]);
-    const body = [...encodeUnsigned(groups.length), ...locals, ...this.#code, 0x0b];
-    return [...encodeUnsigned(body.length), ...body];
+    // Joined, and never spread: a cold loop over each byte would take most of the time.
+    const body = encodeUnsigned(groups.length).concat(locals, this.#code, 0x0b);
+    return encodeUnsigned(body.length).concat(body);
   }
 
   #nest(opcode: number, body: (label: Label) => void, result: ValueType | undefined): this {

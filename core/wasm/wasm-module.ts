@@ -64,25 +64,27 @@ export class WasmModule {
     ]);
     const limits = this.#memory === undefined ? [] : encodeLimits(this.#memory.limits);
     const isImported = this.#memory?.isImported === true;
-    return Uint8Array.from([
-      ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
-      ...encodeSection(sections.type, types),
-      ...encodeSection(
+    const content: readonly number[][] = [
+      [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+      encodeSection(sections.type, types),
+      encodeSection(
         sections.import,
         isImported ? [[...encodeName('env'), ...encodeName('memory'), kinds.memory, ...limits]] : [],
       ),
-      ...encodeSection(
+      encodeSection(
         sections.function,
         this.#functions.map(({ index }) => encodeUnsigned(index)),
       ),
-      ...encodeSection(sections.memory, this.#memory !== undefined && !isImported ? [limits] : []),
-      ...encodeSection(sections.export, this.#exports),
-      ...encodeSection(
+      encodeSection(sections.memory, this.#memory !== undefined && !isImported ? [limits] : []),
+      encodeSection(sections.export, this.#exports),
+      encodeSection(
         sections.code,
         this.#functions.map((body) => body.encode()),
       ),
-      ...encodeSection(sections.data, this.#data),
-    ]);
+      encodeSection(sections.data, this.#data),
+    ];
+    // Joined, and never spread: a cold loop over each byte would take most of the time.
+    return new Uint8Array(([] as number[]).concat(...content));
   }
 
   #setMemory(limits: MemoryLimits, isImported: boolean): void {
@@ -95,12 +97,12 @@ export class WasmModule {
 function encodeSection(id: number, items: readonly (readonly number[])[]): number[] {
   if (items.length === 0) return [];
   const content = encodeVector(items);
-  return [id, ...encodeUnsigned(content.length), ...content];
+  return [id, ...encodeUnsigned(content.length)].concat(content);
 }
 
 /** Their number, then one after the other. */
 function encodeVector(items: readonly (readonly number[])[]): number[] {
-  return [...encodeUnsigned(items.length), ...items.flat()];
+  return encodeUnsigned(items.length).concat(...items);
 }
 
 function encodeName(name: string): number[] {

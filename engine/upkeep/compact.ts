@@ -174,9 +174,11 @@ export class Compactor {
   async #readRun({ from, references }: LiveRun, signal: AbortSignal): Promise<PackItem> {
     const bytes = new Uint8Array(from.length);
     let filled = 0;
-    for await (const chunk of readExtents(this.#parts, [from], signal)) {
-      bytes.set(chunk, filled);
-      filled += chunk.length;
+    for await (const run of readExtents(this.#parts, [from], signal)) {
+      for (const chunk of run) {
+        bytes.set(chunk, filled);
+        filled += chunk.length;
+      }
     }
     return {
       bytes,

@@ -2,7 +2,7 @@ import { AbortScope } from '../../core/abort.ts';
 import { isFailure } from '../../core/failure.ts';
 import { forEachBounded } from '../../core/for-each-bounded.ts';
 import type { PlacedShard, Stripe, StripeId } from '../../core/model.ts';
-import { maxBlockBytes } from '../../erasure/geometry.ts';
+import { maxSingleBlockBytes } from '../../erasure/geometry.ts';
 import type { EngineParts } from '../engine-parts.ts';
 import { DamageNotes } from './damage-notes.ts';
 import { MiscodedStripes } from './recode-stripe.ts';
@@ -51,7 +51,7 @@ export class Repairer {
       load: clientLoad,
     });
     this.#setting = setting;
-    const rowBytes = Math.max(...profiles.map(({ k, m }) => (k + m) * maxBlockBytes));
+    const rowBytes = Math.max(...profiles.map(({ k, m }) => (k + m) * maxSingleBlockBytes));
     const fitting = Math.floor((readBudget.capacityBytes * budgetShare) / rowBytes);
     this.#width = Math.min(Math.max(fitting, 1), maxWidth);
   }

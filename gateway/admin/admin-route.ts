@@ -7,7 +7,7 @@ import type { Upkeep } from '../../engine/upkeep/upkeep.ts';
 export interface AdminParts {
   readonly keeper: FleetKeeper;
   readonly upkeep: Upkeep;
-  readonly buckets: Pick<Buckets, 'get' | 'setProfile'>;
+  readonly buckets: Pick<Buckets, 'get' | 'setProfile' | 'setETags'>;
 }
 
 /** A request, checked by the schemas of its route. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Bucket } from '../../core/model.ts';
+import { type Bucket, etagKinds } from '../../core/model.ts';
 import { type AdminRoute, adminRoute } from './admin-route.ts';
 
 const path = z.strictObject({ name: z.string().max(63) });
@@ -15,7 +15,21 @@ const bucketProfile = z
   })
   .meta({ id: 'BucketProfile' });
 
-function render({ name, profileName }: Bucket): z.input<typeof bucketProfile> {
+const bucketETags = z
+  .strictObject({
+    bucket: z.string(),
+    etags: z.enum(etagKinds).nullable().meta({
+      description:
+        'What the ETag of new objects and parts is: the MD5 of their bytes, or opaque, which is cheaper; null: as the server is configured',
+    }),
+  })
+  .meta({ id: 'BucketETags' });
+
+function renderETags({ name, etags }: Bucket): z.input<typeof bucketETags> {
+  return { bucket: name, etags: etags ?? null };
+}
+
+function renderProfile({ name, profileName }: Bucket): z.input<typeof bucketProfile> {
   return { bucket: name, profile: profileName ?? null };
 }
 
@@ -29,7 +43,7 @@ export const bucketRoutes: readonly AdminRoute[] = [
     pathSchema: path,
     answerSchema: bucketProfile,
     refusals: [missing],
-    act: async ({ buckets }, { path: { name } }) => render(await buckets.get(name)),
+    act: async ({ buckets }, { path: { name } }) => renderProfile(await buckets.get(name)),
   }),
   adminRoute({
     method: 'PUT',
@@ -42,7 +56,31 @@ export const bucketRoutes: readonly AdminRoute[] = [
     refusals: [missing, [400, 'InvalidProfile']],
     act: async ({ buckets }, { path: { name }, body: { profile } }) => {
       await buckets.setProfile(name, profile ?? undefined);
-      return render(await buckets.get(name));
+      return renderProfile(await buckets.get(name));
+    },
+  }),
+  adminRoute({
+    method: 'GET',
+    path: '/admin/v1/buckets/{name}/etags',
+    name: 'readBucketETags',
+    summary: 'What the ETags of a bucket are',
+    pathSchema: path,
+    answerSchema: bucketETags,
+    refusals: [missing],
+    act: async ({ buckets }, { path: { name } }) => renderETags(await buckets.get(name)),
+  }),
+  adminRoute({
+    method: 'PUT',
+    path: '/admin/v1/buckets/{name}/etags',
+    name: 'setBucketETags',
+    summary: 'Sets what the ETags of a bucket are, for what is written from then on; what is stored keeps its own',
+    pathSchema: path,
+    bodySchema: bucketETags.pick({ etags: true }),
+    answerSchema: bucketETags,
+    refusals: [missing],
+    act: async ({ buckets }, { path: { name }, body: { etags } }) => {
+      await buckets.setETags(name, etags ?? undefined);
+      return renderETags(await buckets.get(name));
     },
   }),
 ];

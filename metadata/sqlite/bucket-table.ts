@@ -1,6 +1,6 @@
 import type { Database, Statement } from 'better-sqlite3';
 import { Failure } from '../../core/failure.ts';
-import type { Bucket, VersioningState } from '../../core/model.ts';
+import type { Bucket, ETagKind, VersioningState } from '../../core/model.ts';
 import type { BucketPage, BucketQuery, NewBucket } from '../metadata-store.ts';
 import type { ChangeLog } from './change-log.ts';
 import { compareKeys, keyPastPrefix, nextKey } from './key-order.ts';
@@ -8,7 +8,7 @@ import type { SettingTable } from './setting-table.ts';
 import type { Tally } from './tally.ts';
 
 export const bucketColumns =
-  'id, name, owner_id AS ownerId, region, created_ms AS createdAtMs, versioning, profile_name AS profileName';
+  'id, name, owner_id AS ownerId, region, created_ms AS createdAtMs, versioning, profile_name AS profileName, etags';
 const maxCached = 10_000;
 /**
  * The setting that holds the id of the newest bucket, also when that is gone: ids are never reused. A setting, since those are
@@ -19,10 +19,13 @@ export const lastBucketSetting = 'last-bucket-id';
 type BucketRange = [ownerId: string, from: string, until: string];
 
 /** A row of `bucketColumns`. */
-export type BucketRow = Omit<Bucket, 'profileName'> & { readonly profileName: string | null };
+export type BucketRow = Omit<Bucket, 'profileName' | 'etags'> & {
+  readonly profileName: string | null;
+  readonly etags: ETagKind | null;
+};
 
-export function toBucket({ profileName, ...bucket }: BucketRow): Bucket {
-  return profileName === null ? bucket : { ...bucket, profileName };
+export function toBucket({ profileName, etags, ...bucket }: BucketRow): Bucket {
+  return { ...bucket, ...(profileName !== null && { profileName }), ...(etags !== null && { etags }) };
 }
 
 /** Buckets, of which those in use are kept in memory. */
@@ -38,6 +41,7 @@ export class BucketTable {
   readonly #insert: Statement<[number, string, string, string, number]>;
   readonly #update: Statement<[VersioningState, number]>;
   readonly #updateProfile: Statement<[string | null, number]>;
+  readonly #updateETags: Statement<[ETagKind | null, number]>;
   readonly #delete: Statement<[number]>;
   readonly #anyVersion: Statement<[number]>;
 
@@ -55,6 +59,7 @@ export class BucketTable {
       INSERT INTO buckets (id, name, owner_id, region, created_ms, versioning) VALUES (?, ?, ?, ?, ?, 'unversioned')`);
     this.#update = db.prepare('UPDATE buckets SET versioning = ? WHERE id = +?');
     this.#updateProfile = db.prepare('UPDATE buckets SET profile_name = ? WHERE id = +?');
+    this.#updateETags = db.prepare('UPDATE buckets SET etags = ? WHERE id = +?');
     this.#delete = db.prepare('DELETE FROM buckets WHERE id = +?');
     this.#anyVersion = db.prepare('SELECT 1 FROM versions WHERE bucket_id = +? LIMIT 1');
   }
@@ -114,6 +119,13 @@ export class BucketTable {
   setProfile(name: string, profileName: string | undefined): void {
     const bucket = this.require(name);
     this.#updateProfile.run(profileName ?? null, bucket.id);
+    this.#changes.add('bucket', bucket.id);
+    this.#cache.delete(name);
+  }
+
+  setETags(name: string, etags: ETagKind | undefined): void {
+    const bucket = this.require(name);
+    this.#updateETags.run(etags ?? null, bucket.id);
     this.#changes.add('bucket', bucket.id);
     this.#cache.delete(name);
   }

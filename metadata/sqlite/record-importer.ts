@@ -38,7 +38,7 @@ export class RecordImporter {
     this.#put = {
       setting: put('settings', 'name, value'),
       provider: put('providers', 'id, record'),
-      bucket: put('buckets', 'id, name, owner_id, region, created_ms, versioning, profile_name'),
+      bucket: put('buckets', 'id, name, owner_id, region, created_ms, versioning, profile_name, etags'),
       stripe: put('stripes', stripeColumns),
       version: put('versions', `bucket_id, key, ${versionColumns}`),
       upload: put('uploads', uploadColumns),
@@ -166,8 +166,8 @@ function toShard([index, providerId, cid]: ShardValue): PlacedShard {
 }
 
 function bucketRow(id: number, value: BucketValue): Value[] {
-  const { name, ownerId, region, createdAtMs, versioning, profileName } = value;
-  return [id, name, ownerId, region, createdAtMs, versioning, profileName ?? null];
+  const { name, ownerId, region, createdAtMs, versioning, profileName, etags } = value;
+  return [id, name, ownerId, region, createdAtMs, versioning, profileName ?? null, etags ?? null];
 }
 
 function toJson(value: unknown): string | null {

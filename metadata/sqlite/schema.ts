@@ -206,6 +206,7 @@ export const migrations: readonly Migration[] = [
     fillPlacements(db, Date.now());
   },
   'ALTER TABLE buckets ADD COLUMN profile_name TEXT',
+  'ALTER TABLE buckets ADD COLUMN etags TEXT',
 ];
 
 /**

@@ -3,6 +3,7 @@ import type { Clock } from '../../core/clock.ts';
 import type { Log } from '../../core/log.ts';
 import type {
   Bucket,
+  ETagKind,
   ObjectVersion,
   PlacedShard,
   ProviderId,
@@ -169,6 +170,10 @@ class SqliteStore implements MetadataStore {
 
   setBucketProfile(name: string, profileName: string | undefined): Promise<void> {
     return this.#queue.run(() => this.#buckets.setProfile(name, profileName));
+  }
+
+  setBucketETags(name: string, etags: ETagKind | undefined): Promise<void> {
+    return this.#queue.run(() => this.#buckets.setETags(name, etags));
   }
 
   putVersion(request: PutVersion): Promise<ObjectVersion> {

@@ -25,7 +25,7 @@ import type { SegmentKey, SegmentStore } from './segments/segment-store.ts';
 import { ShardFiles } from './shard-files.ts';
 import type { ProviderCall } from './wrapped-provider.ts';
 
-const defaultSegmentShardBytes = 256 * 1024;
+const defaultSegmentShardBytes = 320 * 1024;
 /** What a cursor of `listShards` begins with: files come first, then segments. */
 const filesCursor = 'f:';
 const segmentsCursor = 's:';

@@ -17,6 +17,7 @@ import { MasterKey } from '../../crypto/master-key.ts';
 import { createEngine } from '../../engine/create-engine.ts';
 import type { Engine, OpenObject, PutObject } from '../../engine/engine.ts';
 import type { EngineLimits } from '../../engine/engine-limits.ts';
+import type { RowThreads } from '../../engine/row-work/row-threads.ts';
 import type { Upkeep } from '../../engine/upkeep/upkeep.ts';
 import type { ErasureCodec } from '../../erasure/erasure-codec.ts';
 import { storedBlockBytes, storedBlockCount } from '../../erasure/geometry.ts';
@@ -68,6 +69,8 @@ export interface TestEngineOptions {
   /** How long a call to a provider may take. */
   readonly timeoutMs?: number;
   readonly codec?: ErasureCodec;
+  /** The test closes them. */
+  readonly rowThreads?: RowThreads;
   readonly log?: Log;
   /** In the place of one in memory. The test closes it. */
   readonly openProvider?: (id: ProviderId) => Promise<Provider>;
@@ -107,7 +110,8 @@ export async function createTestEngine(options: TestEngineOptions = {}): Promise
     rebalanceBytes: 0,
     ...options.limits,
   };
-  const parts = { metadata, fleet, codec, profiles, clock, log, metrics, masterKey, limits };
+  const { rowThreads } = options;
+  const parts = { metadata, fleet, codec, profiles, clock, log, metrics, masterKey, limits, rowThreads };
   const { engine, upkeep } = createEngine(parts);
   await engine.buckets.create({ name: bucketName, ownerId, region: 'us-east-1', createdAtMs: startMs });
   const close = async (): Promise<void> => {

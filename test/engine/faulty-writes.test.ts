@@ -61,7 +61,7 @@ describe('writing to providers that fail', () => {
   ];
   for (const [call, fault] of calls) {
     it(`a stripe of two rows moves to another provider when its first ${call} meets ${fault}`, async () => {
-      const bytes = patternBytes(MiB);
+      const bytes = patternBytes(1.25 * MiB);
       // Some stripe will have the provider among its first.
       for (let turn = 0; turn < 10; turn++) {
         test.providers[0]!.faults.next(call, fault);
@@ -114,7 +114,7 @@ describe('writing to providers that fail', () => {
   });
 
   it('keeps a row while it may have to be written again', async () => {
-    const rowBytes = rowBufferBytes({ k: 4, m: 2, blockBytes: 256 * KiB });
+    const rowBytes = rowBufferBytes({ k: 4, m: 2, blockBytes: 272 * KiB });
     const tight = await createTestEngine({ providerCount: 7, limits: { writeBudgetBytes: rowBytes } });
     // Each upload waits for the memory of the one before.
     tight.providers[0]!.faults.always('putShard', 'error');
@@ -166,9 +166,9 @@ describe('writing to providers that fail', () => {
     const slow = await createTestEngine({ timeoutMs: 60_000, limits: { suspectWaitMs: 20 } });
     const [sick] = slow.providers;
     sick!.faults.next('createShard', 'error');
-    await put(slow, 'first', patternBytes(MiB));
+    await put(slow, 'first', patternBytes(1.25 * MiB));
     sick!.faults.always('createShard', 'hang');
-    await put(slow, 'second', patternBytes(MiB));
+    await put(slow, 'second', patternBytes(1.25 * MiB));
     assert.equal(await readMetric(slow.metrics.stripesWritten, { outcome: 'degraded' }), 2);
     await slow.close();
   });
@@ -225,7 +225,7 @@ describe('a put that fails', () => {
     for (const provider of patient.providers) provider.faults.always('append', 'hang');
     const controller = new AbortController();
     setImmediate(() => controller.abort(new Error('the client went away')));
-    await assert.rejects(put(patient, 'key', patternBytes(MiB), { signal: controller.signal }), /went away/);
+    await assert.rejects(put(patient, 'key', patternBytes(1.25 * MiB), { signal: controller.signal }), /went away/);
     await assertBudgetsFree(patient);
     await patient.close();
   });

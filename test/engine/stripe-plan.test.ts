@@ -30,7 +30,10 @@ describe('the plan of stripes', () => {
 
   it('fills rows evenly', () => {
     assert.deepEqual(planAll(4, MiB), [{ dataBytes: MiB, blockBytes: 256 * KiB }]);
-    assert.deepEqual(planAll(4, MiB + 1), [{ dataBytes: MiB + 1, blockBytes: 132 * KiB }]);
+    assert.deepEqual(planAll(4, MiB + 1), [{ dataBytes: MiB + 1, blockBytes: 260 * KiB }], 'one row, by longer blocks');
+    const longBytes = 4 * 272 * KiB;
+    assert.deepEqual(planAll(4, longBytes), [{ dataBytes: longBytes, blockBytes: 272 * KiB }]);
+    assert.deepEqual(planAll(4, longBytes + 1), [{ dataBytes: longBytes + 1, blockBytes: 140 * KiB }]);
     assert.deepEqual(planAll(4, 20 * KiB + 1), [{ dataBytes: 20 * KiB + 1, blockBytes: 8 * KiB }]);
   });
 
@@ -65,7 +68,8 @@ describe('the plan of stripes', () => {
           sizeBytes,
         );
         for (const [at, { dataBytes, blockBytes }] of plans.entries()) {
-          assert.ok(blockBytes % 4096 === 0 && blockBytes >= 4096 && blockBytes <= 256 * KiB);
+          assert.ok(blockBytes % 4096 === 0 && blockBytes >= 4096 && blockBytes <= 272 * KiB);
+          if (blockBytes > 256 * KiB) assert.ok(dataBytes <= k * blockBytes, 'one row');
           assert.ok(dataBytes <= 128 * MiB + k * 256 * KiB);
           if (at < plans.length - 1) assert.equal(dataBytes % (k * blockBytes), 0, 'only the last row may be short');
         }

@@ -213,7 +213,7 @@ describe('repair', () => {
   it('waits when there is nowhere to go, and does not try again at once', async () => {
     const tight = await createTestEngine();
     tight.providers[0]!.faults.always('createShard', 'error');
-    await put(tight, 'key', patternBytes(MiB));
+    await put(tight, 'key', patternBytes(2 * MiB));
     tight.clock.nowMs += 60_000;
     assert.equal((await tight.upkeep.runOnce()).shardsRepaired, 0);
     tight.calls.length = 0;
@@ -228,7 +228,7 @@ describe('repair', () => {
   it('leaves nothing behind when the stripe goes in the meantime', async () => {
     const tight = await createTestEngine();
     tight.providers[0]!.faults.always('createShard', 'error');
-    await put(tight, 'key', patternBytes(MiB));
+    await put(tight, 'key', patternBytes(2 * MiB));
     tight.providers[0]!.faults.clear();
     tight.clock.nowMs += 60_000;
     const recordShard = tight.metadata.recordShard.bind(tight.metadata);
@@ -253,7 +253,7 @@ describe('repair', () => {
         resolve();
       };
     });
-    await put(own, 'key', patternBytes(MiB));
+    await put(own, 'key', patternBytes(2 * MiB));
     // Suspicion of the provider ends, and with it the reason to wait.
     const moving = setInterval(() => {
       own.clock.nowMs += 60_000;

@@ -87,6 +87,25 @@ export function testBuckets(make: MakeStore): void {
     );
 
     it(
+      'remembers what the ETags of a bucket are, beside its profile',
+      withStore(make, async (store) => {
+        await createBucket(store);
+        const bucket = (await store.findBucket(bucketName))!;
+        assert.ok(!('etags' in bucket));
+        await store.setBucketETags(bucketName, 'opaque');
+        await store.setBucketProfile(bucketName, 'STANDARD_IA');
+        const changed = { ...bucket, profileName: 'STANDARD_IA', etags: 'opaque' as const };
+        assert.deepEqual(await store.findBucket(bucketName), changed);
+        assert.deepEqual((await store.listBuckets({ ownerId, limit: 1 })).buckets, [changed]);
+        await store.setBucketETags(bucketName, 'md5');
+        assert.equal((await store.findBucket(bucketName))?.etags, 'md5');
+        await store.setBucketProfile(bucketName, undefined);
+        await store.setBucketETags(bucketName, undefined);
+        assert.deepEqual(await store.findBucket(bucketName), bucket);
+      }),
+    );
+
+    it(
       'lists the buckets of one owner by name, in pages, by prefix and by region',
       withStore(make, async (store) => {
         for (const [name, owner, region] of [
@@ -152,6 +171,7 @@ export function testBuckets(make: MakeStore): void {
           () => store.deleteBucket('nowhere'),
           () => store.setVersioning('nowhere', 'enabled'),
           () => store.setBucketProfile('nowhere', 'STANDARD'),
+          () => store.setBucketETags('nowhere', 'opaque'),
           () => store.putVersion({ ...putRequest('key'), ...at }),
           () => store.findVersion('nowhere', 'key'),
           () => store.deleteVersion({ ...at, ownerId, nowMs: 1 }),

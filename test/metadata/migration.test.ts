@@ -109,11 +109,13 @@ describe('a metadata file of the first schema', () => {
     writeFirstSchema([], []);
     const store = await open();
     const bucket = await store.findBucket(bucketName);
-    assert.deepEqual([bucket?.name, bucket?.profileName], [bucketName, undefined]);
+    assert.deepEqual([bucket?.name, bucket?.profileName, bucket?.etags], [bucketName, undefined, undefined]);
     await store.setBucketProfile(bucketName, 'STANDARD_IA');
+    await store.setBucketETags(bucketName, 'opaque');
     await store.close();
     const again = await open();
-    assert.equal((await again.findBucket(bucketName))?.profileName, 'STANDARD_IA');
+    const changed = await again.findBucket(bucketName);
+    assert.deepEqual([changed?.profileName, changed?.etags], ['STANDARD_IA', 'opaque']);
     await again.close();
   });
 

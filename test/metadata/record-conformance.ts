@@ -132,6 +132,8 @@ function testChanges(make: MakeStore): void {
         assert.deepEqual(named(await takeChanges(store)), ['bucket 1', 'setting last-bucket-id']);
         await store.setBucketProfile(bucketName, 'STANDARD_IA');
         assert.deepEqual(named(await takeChanges(store)), ['bucket 1']);
+        await store.setBucketETags(bucketName, 'opaque');
+        assert.deepEqual(named(await takeChanges(store)), ['bucket 1']);
         const [one, two] = [newStripe(), newStripe()];
         const [first, second] = [putRequest('key', { stripes: [one] }), putRequest('key', { stripes: [two] })];
         await store.putVersion(first);

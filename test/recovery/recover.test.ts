@@ -36,6 +36,7 @@ describe('recovery', () => {
     await createBucket(live, 'first');
     await engine.buckets.setVersioning('first', 'enabled');
     await engine.buckets.setProfile('first', 'STANDARD');
+    await engine.buckets.setETags('first', 'opaque');
     await put(live, 'first', 'a', 'version one');
     await put(live, 'first', 'a', 'version two');
     await put(live, 'first', 'empty', '');
@@ -60,7 +61,8 @@ describe('recovery', () => {
     await world.lose(live);
     const { metadata, report } = await world.recover();
     assert.deepEqual(report.problems, []);
-    assert.equal((await metadata.findBucket('first'))?.profileName, 'STANDARD');
+    const bucket = await metadata.findBucket('first');
+    assert.deepEqual([bucket?.profileName, bucket?.etags], ['STANDARD', 'opaque']);
     assert.deepEqual(await readEverything(await world.start(metadata)), before);
   });
 
