@@ -6,6 +6,8 @@ export interface BenchReport {
   readonly text: string;
   /** One for each thing that was measured, of numbers and names; with `--json` all of them are printed. */
   readonly rows: readonly object[];
+  /** What could not be measured, and why; the process then exits with 1. */
+  readonly failures?: readonly string[];
 }
 
 /** What a benchmark is asked to do: the flags that it takes, and where it says how far it is. */

@@ -3,7 +3,7 @@ import type { ErasureCodec } from '../erasure/erasure-codec.ts';
 import { createPackageCodec } from '../erasure/package-codec.ts';
 import { createWasmCodec } from '../erasure/wasm-codec.ts';
 import type { BenchReport } from './bench-command.ts';
-import { renderNumber, renderRows, renderSpread } from './render-table.ts';
+import { type Column, renderNumber, renderRows, renderSpread } from './render-table.ts';
 import { type Spread, summarize } from './statistics.ts';
 import { threadCpuMs } from './thread-cpu.ts';
 
@@ -65,15 +65,8 @@ export async function benchCodecs({ isQuick }: { isQuick: boolean }): Promise<Be
       }),
     ),
   );
-  const text = renderRows(rows, [
-    ['codec', ({ codec }) => codec],
-    ['operation', ({ operation }) => operation],
-    ['profile', ({ profile }) => profile],
-    ['shard', ({ shardBytes }) => `${shardBytes / 1024} KiB`],
-    ['MB/s of data', ({ spread }) => renderSpread(spread)],
-    ['times the package', ({ ratioSpread }) => renderSpread(ratioSpread)],
-  ]);
-  return { text: `${text}\n${renderSummary(rows)}`, rows };
+  const tables = Object.values(Object.groupBy(rows, ({ codec }) => codec)).map((group) => renderCodec(group!));
+  return { text: [...tables, renderSummary(rows)].join('\n'), rows };
 }
 
 function prepare(
@@ -125,6 +118,26 @@ function takeTurn(run: () => void, turnMs: number): number {
     const elapsedMs = threadCpuMs() - startedAtMs;
     if (elapsedMs > 0 && elapsedMs >= turnMs) return (calls * 1000) / elapsedMs;
   }
+}
+
+/** A line for each profile and length, a column for each operation: MB of data a second, and how many times the package that is. */
+function renderCodec(rows: readonly CodecRow[]): string {
+  const cells = Object.values(Object.groupBy(rows, ({ profile, shardBytes }) => `${profile} ${shardBytes}`));
+  const names = [...new Set(rows.map(({ operation }) => operation))];
+  const columns = names.map(
+    (name): Column<readonly CodecRow[]> => [
+      name,
+      (cell) => {
+        const { mbPerS, ratioSpread } = cell.find(({ operation }) => operation === name)!;
+        return `${renderNumber(mbPerS)}; ${renderSpread(ratioSpread)} x`;
+      },
+    ],
+  );
+  return renderRows(cells as CodecRow[][], [
+    [rows[0]!.codec, (cell) => cell[0]!.profile],
+    ['shard', (cell) => `${cell[0]!.shardBytes / 1024} KiB`],
+    ...columns,
+  ]);
 }
 
 function renderSummary(rows: readonly CodecRow[]): string {

@@ -4,6 +4,7 @@ import { benchCodecs } from './codec.ts';
 import { benchDay } from './day.ts';
 import { benchGateway } from './gateway-bench.ts';
 import { benchGatewayPath } from './gateway-path.ts';
+import { benchHashes } from './hashes.ts';
 import { benchNode } from './node.ts';
 import { findPace } from './pace.ts';
 import { benchPipeline } from './pipeline.ts';
@@ -20,9 +21,16 @@ export const commands: readonly BenchCommand[] = [
     run: benchCodecs,
   },
   {
-    name: 'pipeline',
-    summary: 'the CPU path of large objects from memory to memory, beside what its parts add up to',
+    name: 'hashes',
+    summary: 'MD5 of one stream and of several at once, beside SHA-256 and AES-256-GCM: bytes a second on one core',
     flags: ['quick'],
+    isInDefault: true,
+    run: benchHashes,
+  },
+  {
+    name: 'pipeline',
+    summary: 'the CPU path of large objects from memory to memory, and a gateway, beside what their parts add up to',
+    flags: ['quick', 'folder'],
     isInDefault: true,
     run: benchPipeline,
   },

@@ -15,6 +15,10 @@ export interface Measurement {
   readonly requestsPerS: Spread;
   /** Of bodies, in both directions. */
   readonly mibPerS: Spread;
+  readonly requests: number;
+  readonly bytes: number;
+  /** Answers of 503, after which a request was sent again. */
+  readonly refusals: number;
   readonly latencyMs: { readonly p50: number; readonly p99: number };
   /** Of the server's process over all rounds; undefined for a server that is not ours. */
   readonly cpu?: {
@@ -54,16 +58,20 @@ const gibibyte = 2 ** 30;
 /**
  * Measures one case with all servers in turn, round by round, so that whatever else the machine does meanwhile falls on
  * all of them; ratios are taken within a round.
+ *
+ * @param options.onWarm is called when all is ready for the first round
  */
 export async function compareServers(
   benchCase: BenchCase,
   targets: readonly Target[],
   pace: Pace,
+  { onWarm }: { onWarm?: () => Promise<void> } = {},
 ): Promise<CaseResult> {
   const lanes: Lane[] = [];
   for (const target of targets) lanes.push(await openLane(benchCase, target, pace));
   for (const { run } of lanes) await run(pace.warmUpMs);
   if (benchCase.isWithDead) for (const lane of lanes) await killMortals(lane, pace);
+  await onWarm?.();
   const cpuBefore = process.cpuUsage();
   for (let round = 0; round < pace.rounds; round++) {
     // Another one comes first each time, so that none always runs in the wake of the same.
@@ -142,6 +150,9 @@ function combine({ rounds, afterDeath }: Lane): Measurement {
     rates,
     requestsPerS: summarize(rates),
     mibPerS: summarize(rounds.map(({ load }) => load.bytes / 2 ** 20 / load.seconds)),
+    requests: rounds.reduce((sum, { load }) => sum + load.requests, 0),
+    bytes: rounds.reduce((sum, { load }) => sum + load.bytes, 0),
+    refusals: rounds.reduce((sum, { load }) => sum + load.refusals, 0),
     latencyMs: { p50: quantile(latencies, 0.5), p99: quantile(latencies, 0.99) },
     ...(cpu && { cpu }),
     ...(delays.length > 0 && { loopDelayMs: combineDelays(delays) }),

@@ -1,15 +1,14 @@
-import { fileURLToPath } from 'node:url';
 import { type BenchCase, benchCases } from './bench-case.ts';
 import type { BenchReport, BenchRequest } from './bench-command.ts';
 import { type CaseResult, compareServers } from './compare-servers.ts';
+import { inspectorArguments } from './cpu-profiler.ts';
 import type { Access } from './head-signer.ts';
 import { createBucket } from './load.ts';
 import { openBenchBucket } from './other-endpoint.ts';
 import { findPace } from './pace.ts';
 import { UsageError } from './parse-command-line.ts';
+import { profileCase } from './profile-case.ts';
 import { renderCases } from './render-cases.ts';
-import { renderProfile } from './render-profile.ts';
-import { summarizeProfile } from './summarize-profile.ts';
 import { type ServerTarget, startTarget, type Target, type TargetName, targetNames } from './target.ts';
 
 /** Directories of a gateway: as many as shards, and where writes are to go around the dead, so many more. */
@@ -32,7 +31,7 @@ export async function benchGateway(request: BenchRequest): Promise<BenchReport> 
   const cases = chooseCases(request);
   if (request.against !== undefined) return benchOther(cases, request, readAccess(request));
   const own: Subject = { names: ['gateway'], clear: async () => {} };
-  return request.isProfiling ? profileCases(cases, request, own) : report(await benchCasesOf(cases, request, own));
+  return request.isProfiling ? profileCases(cases, request, own) : benchCasesOf(cases, request, own);
 }
 
 async function benchOther(cases: readonly BenchCase[], request: BenchRequest, access: Access): Promise<BenchReport> {
@@ -42,7 +41,7 @@ async function benchOther(cases: readonly BenchCase[], request: BenchRequest, ac
     const other: ServerTarget = { name: 'other', access, bucket, pid: undefined, stop: async () => {} };
     const subject: Subject = { names: ['other'], other, clear: () => opened.empty() };
     const alive = cases.filter(({ isWithDead }) => !isWithDead);
-    return report(await benchCasesOf(alive, request, subject));
+    return await benchCasesOf(alive, request, subject);
   } finally {
     await opened.close();
   }
@@ -60,60 +59,74 @@ function chooseCases({ names, isQuick }: BenchRequest): BenchCase[] {
   return benchCases.filter(({ isInQuick }) => isInQuick || !isQuick);
 }
 
-function report(results: readonly CaseResult[]): BenchReport {
-  const rows = results.flatMap(({ benchCase: { name, limit, ...about }, servers, clientCpuMicros }) =>
-    Object.entries(servers).map(([server, measured]) => {
-      const { rates, ...figures } = measured;
-      return { case: name, ...about, server, limit, rates, ...figures, clientCpuMicros };
-    }),
-  );
-  return { text: renderCases(results), rows };
+function report(results: readonly CaseResult[], failures: readonly string[] = []): BenchReport {
+  const rows = results.flatMap(({ benchCase, servers, clientCpuMicros }) => {
+    const { name, isInQuick: _, ...about } = benchCase;
+    return Object.entries(servers).map(([server, measured]) => ({
+      case: name,
+      ...about,
+      server,
+      ...measured,
+      clientCpuMicros,
+    }));
+  });
+  return { text: renderCases(results), rows, failures };
 }
 
-/** One start of all servers for each size, so that no case finds a disk full of another's files; and for each case in which providers die. */
+/**
+ * One start of all servers for each size, so that no case finds a disk full of another's files; and for each case in which
+ * providers die. A case that fails leaves the others as they are.
+ */
 async function benchCasesOf(
   cases: readonly BenchCase[],
   request: BenchRequest,
   subject: Subject,
-): Promise<CaseResult[]> {
+): Promise<BenchReport> {
   const groups = Object.groupBy(cases, ({ name, sizeName, isWithDead }) => (isWithDead ? name : sizeName));
   const results: CaseResult[] = [];
-  for (const group of Object.values(groups)) results.push(...(await benchGroup(group ?? [], request, subject)));
-  return results;
+  const failures: string[] = [];
+  for (const group of Object.values(groups)) {
+    await using started = new AsyncDisposableStack();
+    const targets = await startTargets(group ?? [], request, { subject, started });
+    for (const benchCase of group ?? []) {
+      request.progress(benchCase.name);
+      const lanes = targets.filter(({ name }) => findTargets(benchCase, request, subject).includes(name));
+      try {
+        results.push(await compareServers(benchCase, lanes, findPace(request)));
+      } catch (error) {
+        failures.push(`${benchCase.name}: ${(error as Error).message}`);
+        request.progress(failures.at(-1)!);
+      }
+      await subject.clear();
+    }
+  }
+  return report(results, failures);
 }
 
-async function benchGroup(
+/** @param parts.started ends them */
+async function startTargets(
   group: readonly BenchCase[],
   request: BenchRequest,
-  subject: Subject,
-  profilePath?: string,
-): Promise<CaseResult[]> {
-  const { folder, isReadingProviders, progress } = request;
+  { subject, started }: { subject: Subject; started: AsyncDisposableStack },
+): Promise<Target[]> {
+  const { folder, isReadingProviders, isProfiling } = request;
   const [{ bytes, isWithDead, operation }] = group as [BenchCase];
   const setting = {
     folder,
     bytes,
-    profilePath,
+    nodeArguments: isProfiling ? inspectorArguments : [],
     // What lies in memory would be read whether providers are dead or not.
     isReadingProviders: isReadingProviders || isWithDead,
     providerCount: isWithDead && operation !== 'get' ? providerCountOfWrites : providerCount,
   };
-  const namesOf = (one: BenchCase): TargetName[] => findTargets(one, request, subject);
-  const results: CaseResult[] = [];
-  await using started = new AsyncDisposableStack();
   const targets: Target[] = [];
-  for (const name of targetNames.filter((one) => group.some((benchCase) => namesOf(benchCase).includes(one)))) {
+  for (const name of targetNames) {
+    if (!group.some((benchCase) => findTargets(benchCase, request, subject).includes(name))) continue;
     const target = name === 'other' ? subject.other! : await startTarget(name, setting);
     targets.push(started.adopt(target, () => target.stop()));
     if ('gateway' in target) await createBucket(target.access, target.bucket);
   }
-  for (const benchCase of group) {
-    progress(benchCase.name);
-    const lanes = targets.filter(({ name }) => namesOf(benchCase).includes(name));
-    results.push(await compareServers(benchCase, lanes, findPace(request)));
-    await subject.clear();
-  }
-  return results;
+  return targets;
 }
 
 function findTargets(
@@ -139,9 +152,13 @@ async function profileCases(
   const texts: string[] = [];
   const results: CaseResult[] = [];
   for (const benchCase of cases.filter(({ isWithDead }) => !isWithDead)) {
-    const path = fileURLToPath(new URL(`results/${benchCase.name}.cpuprofile`, import.meta.url));
-    results.push(...(await benchGroup([benchCase], request, subject, path)));
-    texts.push(renderProfile(benchCase.name, await summarizeProfile(path)));
+    request.progress(benchCase.name);
+    await using started = new AsyncDisposableStack();
+    const targets = await startTargets([benchCase], request, { subject, started });
+    const profiled = targets.find(({ name }) => name === 'gateway')!;
+    const { result, text } = await profileCase(benchCase, { targets, profiled, pace: findPace(request) });
+    results.push(result);
+    texts.push(text);
   }
   const { text, rows } = report(results);
   return { text: [text, ...texts].join('\n'), rows };

@@ -1,12 +1,11 @@
-import { fileURLToPath } from 'node:url';
 import type { BenchCase } from './bench-case.ts';
 import type { BenchReport } from './bench-command.ts';
 import { type CaseResult, compareRates, compareServers } from './compare-servers.ts';
+import { inspectorArguments } from './cpu-profiler.ts';
 import type { Pace } from './pace.ts';
-import { renderProfile } from './render-profile.ts';
+import { profileCase } from './profile-case.ts';
 import { renderTable } from './render-table.ts';
-import { summarizeProfile } from './summarize-profile.ts';
-import { profilerArguments, type ServerTarget, type StartedServer, startProgram, type TargetName } from './target.ts';
+import { type ServerTarget, type StartedServer, startProgram, type TargetName } from './target.ts';
 
 const bytes = 4096;
 const clients = 32;
@@ -32,39 +31,23 @@ export async function benchGatewayPath({
   pace: Pace;
   isProfiling: boolean;
 }): Promise<BenchReport> {
-  if (!isProfiling) {
-    const rows = await measure(cases, pace, undefined);
-    return { text: renderPath(rows), rows };
-  }
-  const texts: string[] = [];
-  const rows: CaseResult[] = [];
-  for (const one of cases) {
-    const path = fileURLToPath(new URL(`results/${one.name}.cpuprofile`, import.meta.url));
-    const results = await measure([one], pace, path);
-    texts.push(renderPath(results), renderProfile(one.name, await summarizeProfile(path)));
-    rows.push(...results);
-  }
-  return { text: texts.join('\n'), rows };
-}
-
-async function measure(
-  chosen: readonly BenchCase[],
-  pace: Pace,
-  profilePath: string | undefined,
-): Promise<CaseResult[]> {
-  await using stack = new AsyncDisposableStack();
+  await using started = new AsyncDisposableStack();
   const start = async (name: TargetName, starting: Promise<StartedServer>): Promise<ServerTarget> =>
-    stack.adopt({ name, ...(await starting) }, (target) => target.stop());
-  const targets = [
-    await start('null', startProgram('raw-server.ts', ['null', String(bytes)])),
-    await start(
-      'gateway',
-      startProgram('null-engine-server.ts', [String(bytes)], await profilerArguments(profilePath)),
-    ),
-  ];
+    started.adopt({ name, ...(await starting) }, (target) => target.stop());
+  const nodeArguments = isProfiling ? inspectorArguments : [];
+  const none = await start('null', startProgram('raw-server.ts', ['null', String(bytes)]));
+  const ours = await start('gateway', startProgram('null-engine-server.ts', [String(bytes)], nodeArguments));
+  const setting = { targets: [none, ours], profiled: ours, pace };
   const results: CaseResult[] = [];
-  for (const one of chosen) results.push(await compareServers(one, targets, pace));
-  return results;
+  const texts: string[] = [];
+  for (const one of cases) {
+    if (isProfiling) {
+      const { result, text } = await profileCase(one, setting);
+      results.push(result);
+      texts.push(text);
+    } else results.push(await compareServers(one, setting.targets, pace));
+  }
+  return { text: [renderPath(results), ...texts].join('\n'), rows: results };
 }
 
 /** CPU time first: on a machine whose cores are shared it repeats where rates do not. */

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { type Access, HeadSigner } from './head-signer.ts';
 import { type Answer, HttpConnection } from './http-connection.ts';
 
@@ -14,10 +15,16 @@ export interface LoadResult {
   readonly requests: number;
   /** Of bodies, in both directions. */
   readonly bytes: number;
+  /** Answers of 503, after which a request was sent again: servers that are at their bounds say SlowDown. */
+  readonly refusals: number;
   readonly seconds: number;
-  /** Of each request, from its first byte out to the last byte in. */
+  /** Of each request, from its first byte out to the last byte in, with all tries. */
   readonly latenciesMs: readonly number[];
 }
+
+const refusalPauseMs = 20;
+/** Of one request; then it fails. */
+const maxRefusals = 200;
 
 /** Clients that keep one connection each and send one prepared request after the other, in turn. */
 export class LoadGenerator {
@@ -25,6 +32,7 @@ export class LoadGenerator {
   readonly #requests: readonly PreparedRequest[];
   readonly #clients: number;
   #next = 0;
+  #refusals = 0;
 
   constructor(parts: { url: URL; requests: readonly PreparedRequest[]; clients: number }) {
     this.#url = parts.url;
@@ -52,33 +60,38 @@ export class LoadGenerator {
     try {
       const latenciesMs: number[] = [];
       let bytes = 0;
+      this.#refusals = 0;
       const startedAtMs = performance.now();
       const goesOn = begin(startedAtMs);
       const client = async (at: number): Promise<void> => {
         do {
           const sentAtMs = performance.now();
-          // A new connection takes time as well, where the server wants one.
-          if (!connections[at]!.isOpen) connections[at] = await HttpConnection.open(this.#url);
-          const movedBytes = await this.#send(connections[at]!, this.#requests[this.#next++ % this.#requests.length]!);
+          const movedBytes = await this.#send(connections, at, this.#requests[this.#next++ % this.#requests.length]!);
           bytes += movedBytes;
           latenciesMs.push(performance.now() - sentAtMs);
         } while (goesOn());
       };
       await Promise.all(connections.map((_connection, at) => client(at)));
       const seconds = (performance.now() - startedAtMs) / 1000;
-      return { requests: latenciesMs.length, bytes, seconds, latenciesMs };
+      return { requests: latenciesMs.length, bytes, refusals: this.#refusals, seconds, latenciesMs };
     } finally {
       for (const connection of connections) connection.close();
     }
   }
 
   /** @returns bytes of both bodies */
-  async #send(connection: HttpConnection, { name, head, body, isRight }: PreparedRequest): Promise<number> {
-    const answer = await connection.send(typeof head === 'function' ? head() : head, body);
-    if (!isRight(answer)) {
-      throw new Error(`${name}: status ${answer.status}, ${answer.bodyBytes} bytes ${answer.errorText}`);
+  async #send(connections: HttpConnection[], at: number, request: PreparedRequest): Promise<number> {
+    const { name, head, body, isRight } = request;
+    for (let refusals = 0; ; refusals++) {
+      // A new connection takes time as well, where the server wants one.
+      if (!connections[at]!.isOpen) connections[at] = await HttpConnection.open(this.#url);
+      const answer = await connections[at]!.send(typeof head === 'function' ? head() : head, body);
+      if (isRight(answer)) return answer.bodyBytes + (body?.length ?? 0);
+      if (answer.status !== 503 || refusals === maxRefusals)
+        throw new Error(`${name}: status ${answer.status}, ${answer.bodyBytes} bytes ${answer.errorText}`);
+      this.#refusals += 1;
+      await delay(refusalPauseMs);
     }
-    return answer.bodyBytes + (body?.length ?? 0);
   }
 }
 

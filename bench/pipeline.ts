@@ -7,6 +7,7 @@ import type { Payload } from '../core/payload.ts';
 import { releaseEach, releaseWhole } from '../core/release-memory.ts';
 import { createDataKey } from '../crypto/data-key.ts';
 import { MasterKey } from '../crypto/master-key.ts';
+import { createMd5Lanes } from '../crypto/md5/create-md5-lanes.ts';
 import { openPackages } from '../crypto/open-packages.ts';
 import { sealedBytes, sealWhole } from '../crypto/sealed-stream.ts';
 import { createEngine } from '../engine/create-engine.ts';
@@ -22,6 +23,7 @@ import { createMemoryProvider } from '../placement/providers/memory-provider.ts'
 import type { Provider } from '../placement/providers/provider.ts';
 import { memberOf } from '../test/harness/member-of.ts';
 import type { BenchReport } from './bench-command.ts';
+import { type CostlyWork, openLargeObjects } from './large-objects.ts';
 import { type Column, renderNumber, renderRows, renderSpread } from './render-table.ts';
 import { SinkProvider } from './sink-provider.ts';
 import { type Spread, summarize } from './statistics.ts';
@@ -48,22 +50,18 @@ interface PipelineRow {
   readonly toOneStream: Spread | undefined;
 }
 
-/** Something that is done with `MiB` of plain bytes or more at a time. */
-interface Work {
-  readonly name: string;
-  readonly bytes: number;
-  run(): Promise<void> | void;
-}
-
 /**
  * The CPU path of large objects, from memory to memory: the engine with all of its parts, over providers that drop what they are
- * given, beside each part alone. All in one process and by turns, so that a busy machine is as bad for one as for the others.
+ * given, beside each part alone; and a gateway over loopback and a disk beside node:http, that path, and directories alone. By turns,
+ * so that a busy machine is as bad for one as for the others.
  */
-export async function benchPipeline({ isQuick }: { isQuick: boolean }): Promise<BenchReport> {
+export async function benchPipeline({ isQuick, folder }: { isQuick: boolean; folder: string }): Promise<BenchReport> {
   const objectBytes = (isQuick ? 16 : 64) * MiB;
   const codec = createWasmCodec();
   await using bench = await openBench(codec, objectBytes);
-  const parts = createParts(codec, await createReads());
+  await using large = await openLargeObjects(folder, objectBytes);
+  const { receiving, writing, put, sending, reading, get } = large;
+  const parts = createParts({ codec, body: bench.body, readRow: await createReads() });
   const signed = hash('sha256', bench.body);
   const works = {
     ...parts,
@@ -74,7 +72,13 @@ export async function benchPipeline({ isQuick }: { isQuick: boolean }): Promise<
       bytes: streams * objectBytes,
       run: () => bench.put(streams, undefined),
     },
-    get: { name: 'GET, one stream', bytes: objectBytes, run: () => bench.get() },
+    getPath: { name: 'GET, one stream', bytes: objectBytes, run: () => bench.get() },
+    receiving,
+    writing,
+    put,
+    sending,
+    reading,
+    get,
   };
   const costs = await measureByTurns(works, isQuick ? 5 : 9);
   const sumOf = (names: readonly (keyof typeof works)[], round: number): number =>
@@ -84,7 +88,9 @@ export async function benchPipeline({ isQuick }: { isQuick: boolean }): Promise<
     onePut: [...putParts, 'payloadDigest'],
     unsignedPut: putParts,
     putsTogether: putParts,
-    get: ['reads', 'blockDigests', 'opening'],
+    getPath: ['reads', 'blockDigests', 'opening'],
+    put: ['receiving', 'unsignedPut', 'writing'],
+    get: ['sending', 'blockDigests', 'opening', 'reading'],
   };
   const rows = Object.entries(works).map(([key, { name }]): PipelineRow => {
     const own = costs[key as keyof typeof works];
@@ -112,44 +118,47 @@ const columns: readonly Column<PipelineRow>[] = [
 
 /** @returns of each work its CPU seconds a GiB, round after round */
 async function measureByTurns<Name extends string>(
-  works: Readonly<Record<Name, Work>>,
+  works: Readonly<Record<Name, CostlyWork>>,
   rounds: number,
 ): Promise<Record<Name, number[]>> {
-  const entries = Object.entries(works) as [Name, Work][];
+  const entries = Object.entries(works) as [Name, CostlyWork][];
   const costs = Object.fromEntries(entries.map(([name]) => [name, []])) as unknown as Record<Name, number[]>;
   // The first round warms up.
   for (let round = -1; round < rounds; round++) {
-    for (const [name, { bytes, run }] of entries) {
-      const before = process.cpuUsage();
+    for (const [name, { bytes, run, readCpuSeconds = readOwnCpuSeconds }] of entries) {
+      const before = await readCpuSeconds();
       await run();
-      const { user, system } = process.cpuUsage(before);
-      if (round >= 0) costs[name].push(((user + system) / 1e6 / bytes) * GiB);
+      const seconds = (await readCpuSeconds()) - before;
+      if (round >= 0) costs[name].push((seconds / bytes) * GiB);
     }
   }
   return costs;
 }
 
-/** Each part of the path alone, over the same rows again and again, as the path has them in the caches. */
-function createParts(codec: ErasureCodec, readRow: () => Promise<void>) {
-  const workBytes = 32 * MiB;
+async function readOwnCpuSeconds(): Promise<number> {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+}
+
+/** Each part of the path alone. What the path finds in caches, since it has just made it, the part finds there too. */
+function createParts({ codec, body, readRow }: { codec: ErasureCodec; body: Buffer; readRow: () => Promise<void> }) {
+  const workBytes = body.length;
   const dataBytes = k * maxBlockBytes;
-  const plain = randomBytes(dataBytes);
   const row = Buffer.allocUnsafeSlow((k + m) * maxBlockBytes);
   const blocks = Array.from({ length: k + m }, (_, at) => row.subarray(at * maxBlockBytes, (at + 1) * maxBlockBytes));
-  plain.copy(row);
+  body.copy(row);
   const dataKey = createDataKey();
   const sealed = Buffer.allocUnsafeSlow(sealedBytes(dataBytes));
-  sealWhole(dataKey, plain, sealed);
+  sealWhole(dataKey, body.subarray(0, dataBytes), sealed);
   const opened = Buffer.allocUnsafeSlow(dataBytes);
-  const work = (name: string, run: () => void): Work => ({ name, bytes: workBytes, run });
-  const eachRow = (run: () => void) => (): void => {
-    for (let done = 0; done < workBytes; done += dataBytes) run();
+  const work = (name: string, run: () => void): CostlyWork => ({ name, bytes: workBytes, run });
+  const eachRow = (run: (plain: Uint8Array) => void) => (): void => {
+    for (let at = 0; at < workBytes; at += dataBytes) run(body.subarray(at, at + dataBytes));
   };
   const stream = (algorithm: string) => (): void => {
     const digest = createHash(algorithm);
     for (let at = 0; at < workBytes; at += chunkBytes) {
-      const start = at % dataBytes;
-      digest.update(plain.subarray(start, start + chunkBytes));
+      digest.update(body.subarray(at, at + chunkBytes));
     }
     digest.digest();
   };
@@ -160,7 +169,7 @@ function createParts(codec: ErasureCodec, readRow: () => Promise<void>) {
     payloadDigest: work('SHA-256 of the payload', stream('sha256')),
     sealing: work(
       'sealing',
-      eachRow(() => void sealWhole(dataKey, plain, sealed)),
+      eachRow((plain) => void sealWhole(dataKey, plain, sealed)),
     ),
     encoding: work(
       `coding ${k}+${m}`,
@@ -231,6 +240,7 @@ async function openEngine(codec: ErasureCodec, providers: readonly Provider[]) {
   const clock = systemClock;
   const health = new ProviderHealth({ clock, suspectMs: 10_000 });
   const metadata = await openMemoryStore({ clock, log: silentLog });
+  const metrics = new Metrics();
   const { engine, upkeep } = createEngine({
     metadata,
     fleet: new Fleet({ members: providers.map((provider) => memberOf(provider)), health }),
@@ -238,8 +248,9 @@ async function openEngine(codec: ErasureCodec, providers: readonly Provider[]) {
     profiles: [{ name: 'STANDARD', k, m }],
     clock,
     log: silentLog,
-    metrics: new Metrics(),
+    metrics,
     masterKey: new MasterKey(Buffer.alloc(32, 'bench')),
+    md5: createMd5Lanes({ log: silentLog, onHashed: metrics.noteMd5 }),
   });
   await engine.buckets.create({ name: bucket, ownerId, region: 'us-east-1', createdAtMs: clock.now() });
   const close = async (): Promise<void> => {

@@ -97,7 +97,13 @@ async function run({ clients, bytes, durationMs }: Order): Promise<void> {
   };
   await Promise.all(Array.from({ length: clients }, client));
   const seconds = (performance.now() - startedAtMs) / 1000;
-  process.send?.({ requests: latenciesMs.length, bytes: latenciesMs.length * bytes, seconds, latenciesMs });
+  process.send?.({
+    requests: latenciesMs.length,
+    bytes: latenciesMs.length * bytes,
+    refusals: 0,
+    seconds,
+    latenciesMs,
+  });
 }
 
 process.on('message', (order: Order) => void run(order));

@@ -48,9 +48,16 @@ function findColumns(rows: readonly CaseResult[]): readonly Column<CaseResult>[]
     ]),
     ['p50 ms', (row) => renderNumber(subjectOf(row)?.latencyMs.p50)],
     ['p99 ms', (row) => renderNumber(subjectOf(row)?.latencyMs.p99)],
+    ...(rows.some((row) => (subjectOf(row)?.refusals ?? 0) > 0) ? [refusalColumn] : []),
     ...(isOther ? [] : gatewayColumns),
     ['client CPU us', ({ clientCpuMicros }) => renderNumber(clientCpuMicros)],
   ];
+}
+
+const refusalColumn: Column<CaseResult> = ['503 in 1,000', (row) => renderNumber(findRefusals(subjectOf(row)))];
+
+function findRefusals(measured: Measurement | undefined): number | undefined {
+  return measured && (measured.refusals / (measured.refusals + measured.requests)) * 1000;
 }
 
 /** What only a server of ours tells. */

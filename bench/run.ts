@@ -22,6 +22,9 @@ async function runAll({ selections, values, isJson }: CommandLine): Promise<void
     say(report.text);
     reports.push({ name: command.name, report });
   }
+  const failures = reports.flatMap(({ report }) => report.failures ?? []);
+  for (const failure of failures) progress(`not measured: ${failure}`);
+  if (failures.length > 0) process.exitCode = 1;
   // One shape for all: with rows of several benchmarks, each names its own.
   const rows = reports.flatMap(({ name, report }) => report.rows.map((row) => ({ bench: name, ...row })));
   if (isJson) print(JSON.stringify({ rows }, undefined, 2));

@@ -1,8 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 
 /** The parts of a V8 CPU profile that are used here. */
-interface CpuProfile {
+export interface CpuProfile {
   readonly nodes: readonly {
     readonly id: number;
     readonly callFrame: { readonly functionName: string; readonly url: string; readonly lineNumber: number };
@@ -19,7 +18,7 @@ export interface ProfileSummary {
   readonly functions: readonly ProfileShare[];
 }
 
-interface ProfileShare {
+export interface ProfileShare {
   readonly name: string;
   readonly share: number;
 }
@@ -27,8 +26,7 @@ interface ProfileShare {
 const project = fileURLToPath(new URL('..', import.meta.url));
 
 /** Where the thread that runs the JavaScript spent its time. Threads that serve files are not in a profile. */
-export async function summarizeProfile(path: string): Promise<ProfileSummary> {
-  const profile = JSON.parse(await readFile(path, 'utf8')) as CpuProfile;
+export function summarizeProfile(profile: CpuProfile): ProfileSummary {
   const frames = new Map(profile.nodes.map(({ id, callFrame }) => [id, callFrame]));
   const areas = new Map<string, number>();
   const functions = new Map<string, number>();

@@ -1,7 +1,7 @@
-import { fork, spawn } from 'node:child_process';
+import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { processKey, processRegion, startGatewayProcess } from '../test/harness/gateway-process.ts';
@@ -36,6 +36,8 @@ export interface ServerTarget extends AnyTarget {
   readonly bucket: string;
   /** Undefined for a server that is not ours, and maybe not on this machine. */
   readonly pid: number | undefined;
+  /** What it has said so far, or the end of it; for those that may be profiled. */
+  readonly readStandardError?: () => string;
   /** Of a gateway. */
   readonly gateway?: GatewayHandle;
 }
@@ -43,6 +45,7 @@ export interface ServerTarget extends AnyTarget {
 /** What only a gateway can tell, and what can be done to it. */
 export interface GatewayHandle {
   readonly adminUrl: string;
+  readonly dataDir: string;
   /** Providers that are to die before it is measured. */
   readonly mortals: readonly string[];
   /** Deletes the directory of a provider, under the gateway that uses it. */
@@ -64,8 +67,8 @@ export interface TargetSetting {
   readonly bytes: number;
   /** Directories that gateways have. */
   readonly providerCount: number;
-  /** Starts the gateway with `--cpu-prof`; the file is complete after `stop`. */
-  readonly profilePath?: string | undefined;
+  /** For node, with which the gateway is started. */
+  readonly nodeArguments: readonly string[];
   /** Gateways keep no small object in memory: each GET asks a provider. */
   readonly isReadingProviders: boolean;
 }
@@ -104,7 +107,7 @@ function startByName(
     case 'appends':
       return startAppends(dataDir);
     case 'file-per-shard':
-      return startGateway(dataDir, { ...setting, profilePath: undefined }, { isPacking: false, deaths: 0 });
+      return startGateway(dataDir, { ...setting, nodeArguments: [] }, { isPacking: false, deaths: 0 });
     case 'gateway':
       return startGateway(dataDir, setting, { isPacking: true, deaths: 0 });
     case 'one-dead':
@@ -118,7 +121,7 @@ function startByName(
 
 async function startGateway(
   dataDir: string,
-  { providerCount, profilePath, isReadingProviders }: TargetSetting,
+  { providerCount, nodeArguments, isReadingProviders }: TargetSetting,
   { isPacking, deaths }: { isPacking: boolean; deaths: number },
 ): Promise<StartedServer> {
   const ids = Array.from({ length: providerCount }, (_, index) => `p${index + 1}`);
@@ -134,7 +137,7 @@ async function startGateway(
   await writeFile(configPath, JSON.stringify({ providers, limits }));
   const gateway = await startGatewayProcess({
     dataDir,
-    nodeArguments: await profilerArguments(profilePath),
+    nodeArguments,
     environment: { HOLDFAST_CONFIG: configPath },
   });
   const { pid, adminUrl } = gateway;
@@ -142,7 +145,8 @@ async function startGateway(
     access: gatewayAccess(new URL(gateway.url)),
     bucket: localBucket,
     pid,
-    gateway: { adminUrl, mortals: ids.slice(0, deaths), deleteProvider: (id) => gateway.deleteProvider(id) },
+    readStandardError: () => gateway.readLog(),
+    gateway: { adminUrl, dataDir, mortals: ids.slice(0, deaths), deleteProvider: (id) => gateway.deleteProvider(id) },
     stop: () => gateway.stop(),
   };
 }
@@ -154,7 +158,7 @@ export function gatewayAccess(url: URL): Access {
 
 async function startAppends(folder: string): Promise<Omit<AppendsTarget, 'name'>> {
   const child = fork(fileURLToPath(new URL('raw-appends.ts', import.meta.url)), [folder]);
-  process.once('exit', () => child.kill('SIGKILL'));
+  endWithParent(child);
   await once(child, 'message');
   return {
     pid: child.pid!,
@@ -172,11 +176,11 @@ async function startAppends(folder: string): Promise<Omit<AppendsTarget, 'name'>
   };
 }
 
-/** What makes node write a CPU profile to this path when it ends; nothing for none. */
-export async function profilerArguments(path: string | undefined): Promise<string[]> {
-  if (path === undefined) return [];
-  await mkdir(dirname(path), { recursive: true });
-  return ['--cpu-prof', `--cpu-prof-dir=${dirname(path)}`, `--cpu-prof-name=${basename(path)}`];
+/** Benchmarks that fail leave no servers behind. */
+function endWithParent(child: ChildProcess): void {
+  const kill = (): void => void child.kill('SIGKILL');
+  process.once('exit', kill);
+  child.once('exit', () => process.off('exit', kill));
 }
 
 /** Starts a server that lies beside this file, names its URL in its first line of output and ends at SIGTERM. */
@@ -187,14 +191,20 @@ export async function startProgram(
 ): Promise<StartedServer & { readonly pid: number }> {
   const program = fileURLToPath(new URL(file, import.meta.url));
   const child = spawn(process.execPath, [...nodeArguments, program, ...programArguments], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
-  process.once('exit', () => child.kill('SIGKILL'));
+  endWithParent(child);
+  let standardError = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    standardError += text;
+    if (nodeArguments.length === 0) process.stderr.write(text);
+  });
   const [line] = await once(createInterface(child.stdout), 'line');
   return {
     access: gatewayAccess(new URL(String(line))),
     bucket: localBucket,
     pid: child.pid!,
+    readStandardError: () => standardError,
     async stop() {
       const exited = once(child, 'exit');
       child.kill('SIGTERM');

@@ -13,6 +13,7 @@ import { createNodeServer, createObserver } from '../node/node-server.ts';
 import { readMarkerId } from '../placement/providers/directory-marker.ts';
 import { openDirectoryProvider } from '../placement/providers/directory-provider.ts';
 import { hasErrorCode } from '../placement/providers/durable-files.ts';
+import { AppenderThreads } from '../placement/providers/segments/appender-threads.ts';
 import { listen } from './listen.ts';
 import { type LoadedNodeKeys, loadNodeKeys } from './load-node-key.ts';
 import { stopOnSignal } from './stop-on-signal.ts';
@@ -35,8 +36,9 @@ export async function runNode(args: string[], environment: NodeJS.ProcessEnv): P
   const log = createLog(parseLogLevel(environment.HOLDFAST_LOG_LEVEL));
   await using opened = new AsyncDisposableStack();
   const id = (setting.id ?? (await knownId(setting.dataDir)) ?? `node-${randomBytes(4).toString('hex')}`) as ProviderId;
+  const appenders = opened.adopt(new AppenderThreads(), (threads) => threads.close());
   const provider = opened.adopt(
-    await openDirectoryProvider({ id, path: setting.dataDir, reserveBytes: setting.reserveBytes }),
+    await openDirectoryProvider({ id, path: setting.dataDir, reserveBytes: setting.reserveBytes, appenders }),
     (directory) => directory.close(),
   );
   // After the directory was claimed, which must be empty the first time.

@@ -1,4 +1,5 @@
 import { createCipheriv } from 'node:crypto';
+import { copyBytes } from '../core/copy-bytes.ts';
 import { releaseWhole } from '../core/release-memory.ts';
 import type { DataKey } from './data-key.ts';
 import {
@@ -53,7 +54,7 @@ export function leadOfNext({ streamBytes, from, lead }: StreamPiece, bytes: Uint
 }
 
 /** @param bytes the piece's plain bytes with room for tags, as `layOutAt` says; sealed afterwards */
-export function sealInPlace(piece: StreamPiece, bytes: Uint8Array): void {
+export function sealInPlace(piece: StreamPiece, bytes: Buffer): void {
   const { dataKey, streamBytes, from, lead } = piece;
   const end = from + bytes.length;
   const count = packageCount(streamBytes);
@@ -67,7 +68,7 @@ export function sealInPlace(piece: StreamPiece, bytes: Uint8Array): void {
     const held = bytes.subarray(Math.max(start - from, 0), Math.max(Math.min(plainEnd, end) - from, 0));
     if (held.length > 0) {
       const sealed = cipher.update(held);
-      held.set(sealed);
+      copyBytes(bytes, sealed, held.byteOffset - bytes.byteOffset);
       releaseWhole(sealed);
     }
     if (plainEnd >= end) return;

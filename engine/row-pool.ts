@@ -1,4 +1,5 @@
 import type { ByteBudget, Lease } from '../core/byte-budget.ts';
+import { copyBytes } from '../core/copy-bytes.ts';
 import type { RowJob } from './row-work/code-row.ts';
 
 /** How a row is cut: k data and m parity blocks. */
@@ -19,7 +20,7 @@ const idleMs = 1_000;
 export class RowPool {
   readonly #budget: ByteBudget;
   /** Idle buffers by size; the size that was touched longest ago comes first. */
-  readonly #idle = new Map<number, Uint8Array[]>();
+  readonly #idle = new Map<number, Buffer[]>();
   #idleBytes = 0;
   /** The least that was idle at any moment since the last sweep: so much nobody needed. */
   #spareBytes = 0;
@@ -47,7 +48,7 @@ export class RowPool {
     return new Row({ cut, lease, buffer: this.#take(bytes), recycle: (buffer) => this.#put(buffer) });
   }
 
-  #take(bytes: number): Uint8Array {
+  #take(bytes: number): Buffer {
     const buffer = this.#idle.get(bytes)?.pop();
     if (buffer !== undefined) {
       this.#idleBytes -= bytes;
@@ -58,7 +59,7 @@ export class RowPool {
     return this.#isShared ? Buffer.from(new SharedArrayBuffer(bytes)) : Buffer.allocUnsafeSlow(bytes);
   }
 
-  #put(buffer: Uint8Array): void {
+  #put(buffer: Buffer): void {
     const buffers = this.#idle.get(buffer.length) ?? [];
     this.#idle.delete(buffer.length);
     this.#idle.set(buffer.length, buffers);
@@ -88,11 +89,11 @@ export class RowPool {
 export class Row {
   readonly #cut: RowCut;
   readonly #lease: Lease;
-  readonly #buffer: Uint8Array;
-  readonly #recycle: (buffer: Uint8Array) => void;
+  readonly #buffer: Buffer;
+  readonly #recycle: (buffer: Buffer) => void;
   #filledBytes = 0;
 
-  constructor(parts: { cut: RowCut; lease: Lease; buffer: Uint8Array; recycle: (buffer: Uint8Array) => void }) {
+  constructor(parts: { cut: RowCut; lease: Lease; buffer: Buffer; recycle: (buffer: Buffer) => void }) {
     this.#cut = parts.cut;
     this.#lease = parts.lease;
     this.#buffer = parts.buffer;
@@ -111,7 +112,7 @@ export class Row {
   fill(bytes: Uint8Array): number {
     const room = this.#cut.k * this.#cut.blockBytes - this.#filledBytes;
     const taken = Math.min(room, bytes.length);
-    this.#buffer.set(taken === bytes.length ? bytes : bytes.subarray(0, taken), this.#filledBytes);
+    copyBytes(this.#buffer, taken === bytes.length ? bytes : bytes.subarray(0, taken), this.#filledBytes);
     this.#filledBytes += taken;
     return taken;
   }

@@ -24,7 +24,7 @@ const regionBytes = 16 * 1024 * 1024;
 /** Shards from elsewhere are copied to the desk in slices, which must find room in the second-level cache together. */
 const deskBytes = 512 * 1024;
 const deskPaddingBytes = 64;
-/** Beyond so many factors kernels become long to compile: 128 are eight outputs of 16 inputs. */
+/** Beyond so many factors kernels become long, and compiling them is noticed: 16 inputs and 16 outputs. */
 const maxKernelFactors = 256;
 /** From about there on compiling pays, against tables. */
 const defaultCompileFromBytes = 256 * 1024;
@@ -124,7 +124,7 @@ class WasmCodec implements ErasureCodec {
 
   #codeOnDesk(coding: Coding, shards: readonly (Uint8Array | undefined)[], shardBytes: number): void {
     const { inputs, outputs } = coding.task;
-    const desk = this.#desk.bytes;
+    const desk = Buffer.from(this.#desk.buffer);
     const roomBytes = splitTail(Math.floor(deskBytes / shards.length) - deskPaddingBytes).wholeBytes;
     const strideBytes = roomBytes + deskPaddingBytes;
     const at = (shard: number): number => kernelHeaderBytes + shard * strideBytes;
@@ -133,7 +133,11 @@ class WasmCodec implements ErasureCodec {
       for (const shard of inputs) desk.set(shards[shard]!.subarray(start, start + sliceBytes), at(shard));
       const bytes = Math.ceil(sliceBytes / kernelStepBytes) * kernelStepBytes;
       this.#run(this.#desk, coding, { base: kernelHeaderBytes, strideBytes, bytes });
-      for (const shard of outputs) shards[shard]!.set(desk.subarray(at(shard), at(shard) + sliceBytes), start);
+      for (const shard of outputs) {
+        // `copy` writes into shared memory three times as fast as `set` does, and reads from it a third as fast.
+        if (this.#isShared) shards[shard]!.set(desk.subarray(at(shard), at(shard) + sliceBytes), start);
+        else desk.copy(shards[shard]!, start, at(shard), at(shard) + sliceBytes);
+      }
     }
   }
 

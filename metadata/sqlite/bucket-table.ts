@@ -34,6 +34,8 @@ export class BucketTable {
   readonly #settings: SettingTable;
   readonly #changes: ChangeLog;
   readonly #cache = new Map<string, Bucket>();
+  /** Buckets that the batch has changed, by name; also those whose change was undone. */
+  readonly #touched = new Set<string>();
   readonly #find: Statement<[string], BucketRow>;
   readonly #findId: Statement<[number], BucketRow>;
   readonly #list: Statement<[...BucketRange, limit: number], BucketRow>;
@@ -103,6 +105,7 @@ export class BucketTable {
     if (existing) throw new Failure('bucket-exists', { bucket: name, ownerId: existing.ownerId });
     const id = Number(this.#settings.find(lastBucketSetting) ?? 0) + 1;
     this.#settings.put(lastBucketSetting, `${id}`);
+    this.#touched.add(name);
     this.#insert.run(id, name, ownerId, region, createdAtMs);
     this.#changes.add('bucket', id);
     this.#tally.add('buckets', 1);
@@ -111,6 +114,7 @@ export class BucketTable {
 
   setVersioning(name: string, state: VersioningState): void {
     const bucket = this.require(name);
+    this.#touched.add(name);
     this.#update.run(state, bucket.id);
     this.#changes.add('bucket', bucket.id);
     this.#cache.delete(name);
@@ -118,6 +122,7 @@ export class BucketTable {
 
   setProfile(name: string, profileName: string | undefined): void {
     const bucket = this.require(name);
+    this.#touched.add(name);
     this.#updateProfile.run(profileName ?? null, bucket.id);
     this.#changes.add('bucket', bucket.id);
     this.#cache.delete(name);
@@ -132,6 +137,7 @@ export class BucketTable {
 
   /** Uploads in it must be gone. @throws Failure `bucket-not-empty` */
   delete(bucket: Bucket): void {
+    this.#touched.add(bucket.name);
     this.#delete.run(bucket.id);
     this.#changes.add('bucket', bucket.id);
     this.#cache.delete(bucket.name);
@@ -141,6 +147,16 @@ export class BucketTable {
   /** @throws Failure `bucket-not-empty` */
   requireEmpty(bucket: Bucket): void {
     if (this.#anyVersion.get(bucket.id)) throw new Failure('bucket-not-empty', { bucket: bucket.name });
+  }
+
+  /** Whether a batch that is not durable yet has changed the bucket of this name. */
+  isTouched(name: string): boolean {
+    return this.#touched.has(name);
+  }
+
+  /** The batch is durable, or undone. */
+  end(): void {
+    this.#touched.clear();
   }
 
   /** Forgets what is in memory; after writes were undone. */

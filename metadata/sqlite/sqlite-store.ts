@@ -83,7 +83,8 @@ export async function openMemoryStore(options: { clock: Clock; log: Log }): Prom
 
 /**
  * Writes go through the queue. Reads run at once, but for the moment that a commit takes to the disk: no read ever shows a
- * write that is not durable yet.
+ * write that is not durable yet. What every request asks for, buckets and hot versions and their stripes, is answered even then
+ * where that commit has not changed it.
  */
 class SqliteStore implements MetadataStore {
   readonly #db: Database;
@@ -146,7 +147,7 @@ class SqliteStore implements MetadataStore {
   }
 
   async findBucket(name: string): Promise<Bucket | undefined> {
-    if (this.#queue.flushing) await this.#queue.flushing;
+    if (this.#mayBeUndurable(name)) await this.#queue.flushing;
     return this.#buckets.find(name);
   }
 
@@ -181,7 +182,12 @@ class SqliteStore implements MetadataStore {
   }
 
   async findVersion(bucket: string, key: string, versionId?: VersionId): Promise<Version | undefined> {
-    if (this.#queue.flushing) await this.#queue.flushing;
+    if (this.#queue.flushing) {
+      const isKnown = versionId === undefined && !this.#mayBeUndurable(bucket);
+      const kept = isKnown ? this.#versions.findKept(bucket, key) : undefined;
+      if (kept) return kept;
+      await this.#queue.flushing;
+    }
     return this.#versions.find(bucket, key, versionId);
   }
 
@@ -245,7 +251,11 @@ class SqliteStore implements MetadataStore {
   }
 
   async findStripes(ids: readonly StripeId[]): Promise<Map<StripeId, Stripe>> {
-    if (this.#queue.flushing) await this.#queue.flushing;
+    if (this.#queue.flushing) {
+      const kept = this.#stripes.findKept(ids);
+      if (kept) return kept;
+      await this.#queue.flushing;
+    }
     return this.#stripes.find(ids);
   }
 
@@ -392,5 +402,10 @@ class SqliteStore implements MetadataStore {
     await this.#queue.close();
     this.#log?.close();
     this.#db.close();
+  }
+  /** Whether a commit is on its way to the disk that has changed the bucket. */
+  #mayBeUndurable(bucketName: string): boolean {
+    if (this.#queue.flushing === undefined) return false;
+    return this.#import.isUnderWay || this.#buckets.isTouched(bucketName);
   }
 }

@@ -32,6 +32,11 @@ export class StoreImport {
     this.#state = parts.state;
   }
 
+  /** Then what is in the database is not durable, commit or no commit. */
+  get isUnderWay(): boolean {
+    return this.#beginning !== undefined;
+  }
+
   async add(records: readonly MetadataRecord[]): Promise<void> {
     await this.#begin();
     await this.#queue.run(() => this.#open().add(records));

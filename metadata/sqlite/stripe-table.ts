@@ -186,6 +186,11 @@ export class StripeTable {
     return found;
   }
 
+  /** All of them where they are in memory, and so durable: a change makes the cache forget. Undefined where one is not. */
+  findKept(ids: readonly StripeId[]): Map<StripeId, Stripe> | undefined {
+    return ids.every((id) => this.#cache.has(id)) ? this.find(ids) : undefined;
+  }
+
   /** @throws Failure `stripe-missing` */
   recordShard(stripeId: StripeId, shard: PlacedShard): void {
     const row = this.#find.get(Buffer.from(stripeId, 'hex'));

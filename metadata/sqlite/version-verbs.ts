@@ -107,6 +107,15 @@ export class VersionVerbs {
     return row && toVersion(row, key, this.#names);
   }
 
+  /**
+   * The current version where it is in memory. What is there is durable: it was read when nothing was under way, and a write to the
+   * key would have made the cache forget it.
+   */
+  findKept(bucketName: string, key: string): Version | undefined {
+    const bucket = this.#buckets.find(bucketName);
+    return bucket && this.#cache.find(bucket, key);
+  }
+
   #findCurrent(bucket: Bucket, key: string): Version | undefined {
     const cached = this.#cache.find(bucket, key);
     if (cached) return cached;

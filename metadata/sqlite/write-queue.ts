@@ -12,6 +12,8 @@ export interface BatchState {
   save(): void;
   /** The whole batch was undone. */
   reload(): void;
+  /** The batch is durable, or undone: whoever waits for it is about to be told. */
+  end(): void;
 }
 
 interface Entry {
@@ -142,6 +144,7 @@ export class WriteQueue {
 
   #settle(settle: readonly (() => void)[]): void {
     this.#isScheduled = false;
+    this.#state.end();
     for (const tell of settle) tell();
     if (this.#entries.length > 0) this.#schedule();
     else this.#whenDrained?.();

@@ -37,6 +37,44 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true }));
 
 describe('the metadata file', () => {
+  it('is not waited for by reads of what a commit on its way to the disk has not changed, and by all others', async () => {
+    await using stack = new AsyncDisposableStack();
+    const store = await openSqliteStore({ path, clock: createClock(), log: silentLog });
+    stack.defer(() => store.close());
+    await createBucket(store);
+    const stripe = newStripe();
+    await store.putVersion(putRequest('hot', { stripes: [stripe] }));
+    await store.findVersion(bucketName, 'hot');
+    await store.findStripes([stripe.id]);
+    const order: string[] = [];
+    const note = (name: string, work: Promise<unknown>): Promise<void> => work.then(() => void order.push(name));
+    /** Which reads are answered before the write is; each is asked when the write was committed and not flushed. */
+    const readDuring = async (write: Promise<unknown>, reads: Record<string, () => Promise<unknown>>) => {
+      order.length = 0;
+      const written = note('written', write);
+      await new Promise((resolve) => setImmediate(resolve));
+      await Promise.all([written, ...Object.entries(reads).map(([name, read]) => note(name, read()))]);
+      return order.slice(0, order.indexOf('written'));
+    };
+    const reads = {
+      bucket: () => store.findBucket(bucketName),
+      hot: () => store.findVersion(bucketName, 'hot'),
+      cold: () => store.findVersion(bucketName, 'cold'),
+      stripe: () => store.findStripes([stripe.id]),
+      list: () => store.listObjects({ bucket: bucketName, limit: 1 }),
+    };
+    assert.deepEqual(await readDuring(store.putVersion(putRequest('cold')), reads), ['bucket', 'hot', 'stripe']);
+    assert.deepEqual(await readDuring(store.putVersion(putRequest('hot')), reads), ['bucket', 'cold', 'stripe']);
+    await store.findVersion(bucketName, 'hot');
+    assert.deepEqual(await readDuring(store.setVersioning(bucketName, 'enabled'), reads), ['stripe']);
+    const other = { name: 'other', ownerId, region: 'here', createdAtMs: 1 };
+    assert.deepEqual(
+      await readDuring(store.createBucket(other), { ...reads, other: () => store.findBucket('other') }),
+      ['bucket', 'hot', 'cold', 'stripe'],
+    );
+    assert.equal((await store.findBucket('other'))?.name, 'other');
+  });
+
   it('holds everything when it is opened again', async () => {
     const clock = createClock();
     const first = await openSqliteStore({ path, clock, log: silentLog });

@@ -68,10 +68,10 @@ export class AppenderMemory {
     return Atomics.load(this.#words, stopWord) === 1;
   }
 
-  /** Lets one thread that waits look for work. */
-  wakeOne(): void {
+  /** Lets some of the threads that wait look for work. */
+  wake(count: number): void {
     Atomics.add(this.#words, workWord, 1);
-    Atomics.notify(this.#words, workWord, 1);
+    Atomics.notify(this.#words, workWord, count);
   }
 
   /** Lets all threads end that have nothing to do. */

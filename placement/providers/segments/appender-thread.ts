@@ -16,13 +16,19 @@ function appendNext(): boolean {
     const claimed = slot.claim();
     if (claimed === undefined) continue;
     first = index + 1;
-    // Each thread wakes the next where there is more, which the process then need not do.
-    if (slots.some((other) => other.isAsked)) memory.wakeOne();
+    wakeOthers();
     append(slot, claimed);
     memory.tellDone();
     return true;
   }
   return false;
+}
+
+/** Each thread wakes up to two more where there is work for them, which the process then need not do. */
+function wakeOthers(): void {
+  let asked = 0;
+  for (const slot of slots) if (slot.isAsked && ++asked === 2) break;
+  if (asked > 0) memory.wake(asked);
 }
 
 function append(slot: AppenderSlot, { batch, markerPath }: NonNullable<ReturnType<AppenderSlot['claim']>>): void {

@@ -133,7 +133,7 @@ export class AppenderThreads implements SegmentAppenders {
     this.#isWaking = true;
     setImmediate(() => {
       this.#isWaking = false;
-      this.#memory?.wakeOne();
+      this.#memory?.wake(1);
     });
   }
 
