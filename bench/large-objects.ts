@@ -40,7 +40,13 @@ export interface LargeObjects extends AsyncDisposable {
 /** Objects of one size over loopback and a disk, and each part of what that takes alone. */
 export async function openLargeObjects(folder: string, objectBytes: number): Promise<LargeObjects> {
   await using stack = new AsyncDisposableStack();
-  const setting = { folder, bytes: objectBytes, providerCount: shardCount, isReadingProviders: false };
+  const setting = {
+    folder,
+    bytes: objectBytes,
+    providerCount: shardCount,
+    isReadingProviders: false,
+    nodeArguments: [],
+  };
   const start = async (name: 'null' | 'gateway'): Promise<ServerTarget> =>
     stack.adopt((await startTarget(name, setting)) as ServerTarget, (target) => target.stop());
   const server = await start('null');

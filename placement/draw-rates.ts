@@ -14,8 +14,6 @@ export interface StripeShape {
 const certainRate = 1e12;
 const certainShare = 1 - 1e-6;
 const negligibleShare = 1e-9;
-/** Members of a group that always has its fill come before others, so that it has. */
-const fullGroupFactor = 32;
 
 /**
  * At which rate each member has to draw to get its share: exact where no group is so large that the spread rule binds,
@@ -39,7 +37,7 @@ export function firstRates(
     else if (share > negligibleShare) uncertain.push(member);
     rates[member] = share >= certainShare ? certainRate : 1 / certainRate;
   }
-  setRates(rates, shares, uncertain, shardCount - certain, 1);
+  setRates(rates, shares, uncertain, shardCount - certain);
   const done = new Set<number>();
   for (const group of bindingGroups(takers, groups, cap)) {
     const members = uncertain.filter((member) => groups.isIn(member, group) && !done.has(member));
@@ -47,23 +45,17 @@ export function firstRates(
     const others = takers.filter((member) => groups.isIn(member, group) && shares[member]! >= certainShare).length;
     // Its fill is drawn within the group, as if there were no others.
     if (Math.abs(count + others - cap) > 1e-6 || Math.round(count) < 1) continue;
-    setRates(rates, shares, members, Math.round(count), fullGroupFactor);
+    setRates(rates, shares, members, Math.round(count));
     for (const member of members) done.add(member);
   }
   return rates;
 }
 
-function setRates(
-  rates: Float64Array,
-  shares: Float64Array,
-  members: readonly number[],
-  count: number,
-  factor: number,
-): void {
+function setRates(rates: Float64Array, shares: Float64Array, members: readonly number[], count: number): void {
   if (members.length <= count) return;
   const own = members.map((member) => shares[member]!);
   inclusionRates(own, count).forEach((rate, at) => {
-    rates[members[at]!] = rate * factor;
+    rates[members[at]!] = rate;
   });
 }
 

@@ -77,6 +77,27 @@ function measureMovement(
   return { moved: moved / ids.length, ideal: gains.reduce((a, b) => a + b, 0) };
 }
 
+/**
+ * The same when the last one joins and nobody else's share grows. It is given what its share says, but for chance; so only what others
+ * take over is counted, which leaves much less to chance where its share is small.
+ */
+function measureJoining(
+  before: Roster,
+  after: Roster,
+  ids: readonly StripeId[],
+  shape: Shape,
+): { moved: number; ideal: number } {
+  const newcomer = after.members.at(-1)!.id;
+  const old = placeAll(before, ids, shape);
+  const amongOthers = ids.reduce(
+    (sum, id, i) =>
+      sum + place(after, id, shape).filter((holder) => holder !== newcomer && !old[i]!.has(holder)).length,
+    0,
+  );
+  const ideal = after.sharesOf({ shardCount: shape.k + shape.m, cap: Math.max(1, shape.m) }).at(-1)!;
+  return { moved: ideal + amongOthers / ids.length, ideal };
+}
+
 const shapes = fc.constantFrom<Shape>({ k: 4, m: 2 }, { k: 2, m: 1 }, { k: 6, m: 3 }, { k: 1, m: 1 }, { k: 3, m: 0 });
 const someStripe = fc
   .uint8Array({ minLength: 16, maxLength: 16 })
@@ -204,7 +225,7 @@ describe('placement: movement', () => {
     }
   });
 
-  it('is near what it has to be for any fleets, over all of them', () => {
+  it('is what it has to be, within 10 %, for any fleet in which nobody holds a shard of nearly all stripes', () => {
     let moved = 0;
     let ideal = 0;
     const weights = fc.array(fc.integer({ min: 1, max: 8 }), { minLength: 8, maxLength: 16 });
@@ -212,12 +233,15 @@ describe('placement: movement', () => {
       fc.property(weights, fc.constantFrom<Shape>({ k: 4, m: 2 }, { k: 2, m: 1 }), (weights, shape) => {
         const before = settled(makeMembers(weights.slice(0, -1)), shape);
         const after = settled(makeMembers(weights), shape);
-        const found = measureMovement(before, after, ids.slice(0, 2_000), shape);
+        const found = measureJoining(before, after, ids.slice(0, 2_000), shape);
         moved += found.moved;
         ideal += found.ideal;
-        assert.ok(found.moved < 1.5 * found.ideal + 0.02, `${weights}: ${found.moved} moved, ${found.ideal} had to`);
+        // Those that had a shard of nearly all stripes give some to others than the one that joins (decisions/0023).
+        const greatest = Math.max(...before.sharesOf({ shardCount: shape.k + shape.m, cap: shape.m }));
+        const bound = greatest < 0.8 ? 1.1 : 1.5;
+        assert.ok(found.moved < bound * found.ideal, `${weights}: ${found.moved} moved, ${found.ideal} had to`);
       }),
-      { numRuns: 15 },
+      { numRuns: 20 },
     );
     assert.ok(moved < 1.1 * ideal, `${moved} moved, ${ideal} had to`);
   });
