@@ -9,7 +9,7 @@ import type { SignedAnswer } from '../harness/signed-fetch.ts';
 export const KiB = 1024;
 export const MiB = 1024 * KiB;
 
-/** In a pack, and so in segments; all shards of one stripe; two stripes of several rows. */
+/** In a pack, and so in segments; one row, in files; two stripes of several rows. */
 export const objectSizes = { small: 10 * KiB, middle: MiB, long: 17 * MiB } as const;
 export const bucket = 'faults';
 
@@ -39,11 +39,14 @@ export async function startFaultyGateway(
 ): Promise<FaultyGateway> {
   const plans = new Map<string, FaultPlan>();
   const gateway = await startGateway({
+    // So that all shards of one row of full length are files.
+    segmentShardBytes: 128 * KiB,
     ...options,
-    // What is read is to come from the providers, each time.
+    // What is read is to come from the providers, each time; and one that is well is not to be taken for one that hangs because the
+    // machine is busy.
     config: {
       ...options.config,
-      limits: { pieceCacheBytes: 0, suspectMs: 0, hedgeMs: 50, providerTimeoutMs: 1000, ...limits },
+      limits: { pieceCacheBytes: 0, suspectMs: 0, hedgeMs: 50, providerTimeoutMs: 10_000, ...limits },
     },
     wrapProvider: (provider) => {
       const faulty = createFaultyProvider(provider);

@@ -11,6 +11,10 @@ import { assertOk, assertS3Error } from '../harness/s3-assertions.ts';
 import { listAllShardFiles, listTemporaryFiles, providerIds } from '../harness/shard-files.ts';
 import { bucket, chooseProviders, type FaultyGateway, MiB, objectSizes, startFaultyGateway } from './faulty-gateway.ts';
 
+/** Of two rows, whose shards are written in several calls; those of a single row take one. */
+const severalRowsBytes = 2 * MiB;
+const sizes = { ...objectSizes, severalRows: severalRowsBytes };
+
 describe('writes to providers that fail', () => {
   let gateway: FaultyGateway;
 
@@ -39,9 +43,9 @@ describe('writes to providers that fail', () => {
   ] as [ProviderCall, Fault][]) {
     it(`succeed where one provider has the fault '${fault}' at ${call}`, async () => {
       gateway.faultsOf('p3').always(call, fault);
-      for (const [name, size] of Object.entries(objectSizes)) {
+      for (const [name, size] of Object.entries(sizes)) {
         // One object shows it, and each hangs for as long as a provider may.
-        if (fault === 'hang' && name !== 'middle') continue;
+        if (fault === 'hang' && name !== 'severalRows') continue;
         const bytes = patternBytes(size, `${call} ${fault} ${size}`);
         assertOk(await gateway.put(name, bytes));
         await gateway.assertHolds(name, bytes);
@@ -62,7 +66,7 @@ describe('writes to providers that fail', () => {
       await gateway.gateway.upkeep.runOnce();
       const shardsBefore = new Set(await listAllShardFiles(gateway.dataDir));
       for (const id of ['p1', 'p6'] as const) gateway.faultsOf(id).always(call, fault);
-      for (const size of fault === 'hang' ? [MiB] : [MiB, 20 * MiB]) {
+      for (const size of fault === 'hang' ? [severalRowsBytes] : [severalRowsBytes, 20 * MiB]) {
         const answer = await gateway.put('failed', patternBytes(size));
         assertS3Error(answer, 503, 'ServiceUnavailable');
       }
@@ -82,10 +86,10 @@ describe('writes to providers that fail', () => {
   }
 
   it('leave the object as it was that they fail to replace', async () => {
-    const bytes = patternBytes(MiB, 'old');
+    const bytes = patternBytes(severalRowsBytes, 'old');
     assertOk(await gateway.put('replaced', bytes));
     for (const id of ['p2', 'p5'] as const) gateway.faultsOf(id).always('commit', 'error');
-    assertS3Error(await gateway.put('replaced', patternBytes(MiB, 'new')), 503, 'ServiceUnavailable');
+    assertS3Error(await gateway.put('replaced', patternBytes(severalRowsBytes, 'new')), 503, 'ServiceUnavailable');
     await gateway.assertHolds('replaced', bytes);
   });
 

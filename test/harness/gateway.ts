@@ -8,6 +8,7 @@ import { silentLog } from '../../core/log.ts';
 import { MasterKey } from '../../crypto/master-key.ts';
 import type { AccountWithKeys } from '../../gateway/accounts.ts';
 import type { Provider } from '../../placement/providers/provider.ts';
+import { providerIds, providerPath } from './shard-files.ts';
 import { createSignedFetch, type SignedFetch } from './signed-fetch.ts';
 
 export interface TestGatewayOptions {
@@ -17,6 +18,8 @@ export interface TestGatewayOptions {
   readonly listen?: string;
   /** As in the configuration file. */
   readonly config?: Record<string, unknown>;
+  /** From which length its six directories keep a shard in a file of its own; as by default unless given. */
+  readonly segmentShardBytes?: number;
   /** Puts faults between the gateway and its providers. */
   readonly wrapProvider?: (provider: Provider) => Provider;
 }
@@ -60,6 +63,11 @@ export const stranger: AccountWithKeys = {
   accessKeys: [strangerKey],
 };
 
+/** The same directories as by default. */
+function directoriesOf(dataDir: string, segmentShardBytes: number): unknown[] {
+  return providerIds.map((id) => ({ id, kind: 'directory', path: providerPath(dataDir, id), segmentShardBytes }));
+}
+
 export async function startGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'holdfast-')));
   const config = parseConfig(
@@ -68,7 +76,11 @@ export async function startGateway(options: TestGatewayOptions = {}): Promise<Te
       HOLDFAST_LISTEN: options.listen ?? '127.0.0.1:0',
       HOLDFAST_ADMIN_LISTEN: '127.0.0.1:0',
     },
-    JSON.stringify({ accounts: [stranger], ...options.config }),
+    JSON.stringify({
+      accounts: [stranger],
+      ...(options.segmentShardBytes && { providers: directoriesOf(dataDir, options.segmentShardBytes) }),
+      ...options.config,
+    }),
   );
   const gateway = await composeGateway({
     config,
