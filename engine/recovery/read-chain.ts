@@ -5,6 +5,7 @@ import type { StripeReadParts } from './read-stripe.ts';
 import { readSystemObject } from './read-system-object.ts';
 import { decodeChunk } from './snapshot-chunk.ts';
 import type { SystemLocation } from './system-location.ts';
+import { SystemStripes } from './system-stripes.ts';
 
 /** All that makes up the metadata at the time of one batch: a snapshot, if there is one, and the batches since it began. */
 export interface Chain {
@@ -23,11 +24,13 @@ const maxKeptBytes = 64 * 2 ** 20;
 /** Walks the chain of the journal, and replays it. */
 export class ChainReader {
   readonly #parts: ChainReadParts;
+  readonly #unnamed: SystemStripes;
   readonly #kept = new Map<string, Uint8Array>();
   #keptBytes = 0;
 
   constructor(parts: ChainReadParts) {
     this.#parts = parts;
+    this.#unnamed = new SystemStripes(parts);
   }
 
   /**
@@ -84,7 +87,7 @@ export class ChainReader {
 
   async #read(from: SystemLocation, signal: AbortSignal): Promise<{ content: Uint8Array; location: SystemLocation }> {
     try {
-      return await readSystemObject(this.#parts, from, signal);
+      return await readSystemObject(this.#parts, from, this.#unnamed, signal);
     } catch (error) {
       signal.throwIfAborted();
       throw new Error(`system object "${from.name}" cannot be read`, { cause: error });

@@ -4,6 +4,7 @@ import type { MasterKey } from '../../crypto/master-key.ts';
 import { openPackage, packageCount, sealedRange } from '../../crypto/sealed-stream.ts';
 import { locateShards, readStripe, type StripeReadParts } from './read-stripe.ts';
 import { measureStripe, type SystemLocation } from './system-location.ts';
+import type { SystemStripes } from './system-stripes.ts';
 
 /** A system object that was read. */
 export interface SystemContent {
@@ -16,11 +17,13 @@ export interface SystemContent {
 /**
  * Reads a system object whole, wherever its shards are by now.
  *
+ * @param unnamed where to look for shards that the location does not name
  * @throws Failure `too-few-shards`; Error when it does not open; the signal's reason
  */
 export async function readSystemObject(
   parts: StripeReadParts & { readonly masterKey: MasterKey },
   location: SystemLocation,
+  unnamed: SystemStripes,
   signal: AbortSignal,
 ): Promise<SystemContent> {
   try {
@@ -30,7 +33,16 @@ export async function readSystemObject(
   }
   const located = await Promise.all(location.stripes.map((stripe) => locateShards(parts, stripe, signal)));
   const moved = { ...location, stripes: located.map(measureStripe) };
-  return { content: await readSpans(parts, moved, signal), location: moved };
+  try {
+    return { content: await readSpans(parts, moved, signal), location: moved };
+  } catch (error) {
+    if (!isFailure(error, 'too-few-shards')) throw error;
+  }
+  const completed = await Promise.all(
+    located.map(async (stripe) => (await unnamed.complete(stripe, signal)) ?? stripe),
+  );
+  const whole = { ...location, stripes: completed.map(measureStripe) };
+  return { content: await readSpans(parts, whole, signal), location: whole };
 }
 
 async function readSpans(

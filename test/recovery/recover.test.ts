@@ -29,6 +29,27 @@ describe('recovery', () => {
     assert.deepEqual(await readEverything(await world.start(metadata)), before);
   });
 
+  it('reads a batch that was short of a shard when the next one named it, without the providers that were named', async () => {
+    const world = new RecoveryWorld();
+    const live = await world.start();
+    await createBucket(live, 'first');
+    // A batch of one block has three shards, of which two must be durable: these are all that the next batch names.
+    for (const { faults } of world.providers.slice(2)) faults.always('all', 'error');
+    await createBucket(live, 'second');
+    for (const { faults } of world.providers) faults.clear();
+    world.clock.nowMs += 60_000;
+    await createBucket(live, 'third');
+    await live.upkeep.runOnce();
+    const { degradedStripes } = await live.metadata.countUsage();
+    assert.equal(degradedStripes, 0);
+    await live.journal.runOnce();
+    const before = await readEverything(live);
+    await world.lose(live);
+    const { metadata, report } = await world.recover({ providers: world.providers.slice(2) });
+    assert.deepEqual(report.problems, []);
+    assert.deepEqual(await readEverything(await world.start(metadata)), before);
+  });
+
   it('brings back what writes no shards: buckets, settings, copies, tags, uploads, empty objects', async () => {
     const world = new RecoveryWorld();
     const live = await world.start();
