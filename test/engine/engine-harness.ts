@@ -246,7 +246,10 @@ export function stripeIdsOf(content: { readonly spans: readonly SealedSpan[] }):
 }
 
 /** The stripes that an object lies in, in order. */
-export async function stripesOf({ engine, metadata }: TestEngine, key: string): Promise<Stripe[]> {
+export async function stripesOf(
+  { engine, metadata }: Pick<TestEngine, 'engine' | 'metadata'>,
+  key: string,
+): Promise<Stripe[]> {
   const { version } = await engine.objects.open({ bucket: bucketName, key });
   const ids = stripeIdsOf(version);
   const stripes = await metadata.findStripes(ids);

@@ -28,7 +28,10 @@ export async function checkHistories(options: {
   });
   const details = await fc.check(property, { numRuns: count, seed, endOnFailure: true });
   const { failed, counterexample, numRuns, errorInstance } = details;
-  if (!failed || counterexample === null) return;
+  if (!failed && numRuns === count) return;
+  // Nothing else may pass for success: a run that was broken off has checked less than it says.
+  if (counterexample === null)
+    throw new Error(`only ${numRuns} of ${count} histories of seed ${seed} were lived through`);
   const [{ setting, steps }] = counterexample;
   const { steps: fewer, error } = await dropSteps(setting, steps);
   const history = JSON.stringify({ setting, steps: fewer });

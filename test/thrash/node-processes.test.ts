@@ -46,11 +46,11 @@ class S3Clients {
   }
 
   async read(key: string, history: ValueHistory): Promise<Value> {
-    const end = history.beginRead();
+    const reading = history.beginRead();
     const answer = await this.#gateway.fetchSigned('GET', `/${bucket}/${key}`);
     if (answer.status !== 404) assertOk(answer);
     const etag = answer.status === 404 ? undefined : answer.headers.get('etag')?.slice(1, -1);
-    const possible = end();
+    const possible = reading.end();
     const value = possible.find((each) => each.etag === etag);
     assert.ok(value, `${key} holds ${etag}, which is none of ${possible.map((each) => each.etag)}`);
     if (etag !== undefined) assert.ok(value.bytes().equals(answer.body), `other bytes in ${key}`);

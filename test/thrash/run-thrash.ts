@@ -8,7 +8,7 @@ const { values } = parseArgs({
 });
 const acts = Number(values.ops);
 const seed = values.seed === undefined ? Date.now() & 0x7fffffff : Number(values.seed);
-const reportEvery = 20_000;
+const reportEvery = 10_000;
 
 const startedAtMs = performance.now();
 let reported = 0;
@@ -19,8 +19,15 @@ function render(counts: ReadonlyMap<string, number>): string {
     .join(', ');
 }
 
-function perSecond(done: number): string {
-  return `${Math.round(done / ((performance.now() - startedAtMs) / 1000))} a second`;
+function cpuSeconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+}
+
+function progress(done: number): string {
+  const seconds = (performance.now() - startedAtMs) / 1000;
+  const memory = `${Math.round(process.memoryUsage.rss() / 2 ** 20)} MiB of memory`;
+  return `${Math.round(done / seconds)} a second, ${Math.round(done / cpuSeconds())} a second of CPU, ${memory}`;
 }
 
 process.stdout.write(`${acts} operations, seed ${seed}\n`);
@@ -30,17 +37,16 @@ const report = await thrash({
   onRound: (done) => {
     if (done - reported < reportEvery) return;
     reported = done;
-    process.stdout.write(`${done} operations, ${perSecond(done)}\n`);
+    process.stdout.write(`${done} operations, ${progress(done)}\n`);
   },
 });
-const { user, system } = process.cpuUsage();
 process.stdout.write(
   [
-    `operations: ${report.acts} in ${report.rounds} rounds, ${perSecond(report.acts)}: ${render(report.counts)}`,
+    `operations: ${report.acts} in ${report.rounds} rounds, ${progress(report.acts)}: ${render(report.counts)}`,
     `faults: ${render(report.faults)}`,
-    `shards: ${report.shardsRepaired} rebuilt, ${report.shardsMoved} moved; ${report.restarts} restarts of the engine`,
+    `shards: ${report.shardsRepaired} rebuilt, ${report.shardsMoved} moved; the gateway and its fleet: ${render(report.events)}`,
     `checked: ${report.objects} objects byte for byte, every shard of ${report.stripes} stripes, no orphans, the status`,
-    `CPU: ${Math.round((user + system) / 1e6)} s`,
+    `CPU: ${Math.round(cpuSeconds())} s`,
     '',
   ].join('\n'),
 );

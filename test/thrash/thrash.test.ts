@@ -13,5 +13,7 @@ describe('the engine', () => {
       assert.ok((report.faults.get(kind) ?? 0) > 0, `no fault of the kind ${kind} was met`);
     }
     assert.ok(report.shardsRepaired > 0 && report.shardsMoved > 0 && report.objects > 0);
+    assert.ok((report.counts.get('outlived') ?? 0) > 0, 'no read went on after its stripes were freed');
+    assert.ok((report.events.get('lost its disk') ?? 0) > 0, 'the disk was never lost');
   });
 });

@@ -4,7 +4,7 @@ import { checkShard } from '../../engine/upkeep/check-shard.ts';
 import { compareMargins, type Margin } from '../../engine/upkeep/redundancy.ts';
 import { storedShardCount } from '../../erasure/geometry.ts';
 import type { Standing } from '../../placement/fleet.ts';
-import type { FaultyProvider } from '../../placement/providers/faulty-provider.ts';
+import type { Provider } from '../../placement/providers/provider.ts';
 import {
   bucketName,
   createTestEngine,
@@ -14,6 +14,12 @@ import {
   type TestEngineOptions,
 } from '../engine/engine-harness.ts';
 import { ChangingFleet } from './changing-fleet.ts';
+
+/** What it takes to count redundancy the long way. */
+export interface CountedWorld extends Pick<TestEngine, 'engine' | 'metadata' | 'upkeep'> {
+  readonly fleet: Pick<ChangingFleet, 'standingOf'>;
+  readonly providers: readonly Provider[];
+}
 
 export interface UpkeepWorld extends TestEngine {
   readonly fleet: ChangingFleet;
@@ -37,7 +43,7 @@ export async function createWorld(options: TestEngineOptions = {}): Promise<Upke
   return { ...test, fleet: fleet!, setStanding };
 }
 
-export function providerOf({ providers }: Pick<TestEngine, 'providers'>, id: ProviderId): FaultyProvider {
+export function providerOf<P extends Provider>({ providers }: { readonly providers: readonly P[] }, id: ProviderId): P {
   const provider = providers.find((each) => each.id === id);
   assert.ok(provider, `no provider ${id}`);
   return provider;
@@ -48,7 +54,7 @@ export async function listStripes({ metadata }: Pick<TestEngine, 'metadata'>): P
 }
 
 /** How a stripe stands, by reading every shard of it whole from where it lies. */
-async function countMargin(world: UpkeepWorld, stripe: Stripe): Promise<Margin> {
+async function countMargin(world: CountedWorld, stripe: Stripe): Promise<Margin> {
   let good = 0;
   let away = 0;
   for (const shard of stripe.shards) {
@@ -77,7 +83,7 @@ export interface FullCount {
 }
 
 /** Counts stripes and objects at each margin the long way: every stripe, every shard, every object. */
-export async function countFully(world: UpkeepWorld): Promise<FullCount> {
+export async function countFully(world: CountedWorld): Promise<FullCount> {
   const margins = new Map<string, Margin>();
   const stripes = new Map<Margin, number>();
   for (const stripe of await listStripes(world)) {
@@ -98,7 +104,7 @@ export async function countFully(world: UpkeepWorld): Promise<FullCount> {
 }
 
 /** Fails unless what the status says is what a full count finds. */
-export async function assertStatusIsTrue(world: UpkeepWorld, what: string): Promise<void> {
+export async function assertStatusIsTrue(world: CountedWorld, what: string): Promise<void> {
   await world.upkeep.countOwners(never);
   const status = await world.upkeep.readStatus();
   const full = await countFully(world);
@@ -121,7 +127,7 @@ export async function assertStatusIsTrue(world: UpkeepWorld, what: string): Prom
 }
 
 /** By small pages. */
-async function listAllAtRisk(world: UpkeepWorld): Promise<Map<Margin, string[]>> {
+async function listAllAtRisk(world: CountedWorld): Promise<Map<Margin, string[]>> {
   const named = new Map<Margin, string[]>();
   let cursor: string | undefined;
   do {
