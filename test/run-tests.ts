@@ -40,7 +40,7 @@ const stream = run({
   files: ordered,
   // Of two processes on two cores, one would often wait for the disk.
   concurrency: 3,
-  timeout: 600_000,
+  timeout: 1_800_000,
   cwd: join(import.meta.dirname, '..'),
   testNamePatterns: values['test-name-pattern'],
 });
