@@ -47,7 +47,10 @@ export class Proofs {
     const standings = (await keeper.list()).map(
       ({ id, state, standing, heldShards }) => `${id} ${state} ${standing} ${heldShards}`,
     );
-    assert.fail(`redundancy is not back: ${JSON.stringify({ margins, backlog, standings })}`);
+    const lacking = (await listStripes(this.#world.gateway)).filter(
+      (stripe) => stripe.shards.length < storedShardCount(stripe),
+    );
+    assert.fail(`redundancy is not back: ${JSON.stringify({ margins, backlog, standings, lacking })}`);
   }
 
   /**

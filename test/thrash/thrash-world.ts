@@ -194,8 +194,9 @@ export class ThrashWorld {
     const health = new ProviderHealth({ clock, suspectMs });
     const fleet = new Fleet({ members: [], health, lostAfterMs, clock, metrics });
     const masterKey = this.#masterKey;
+    const store = livingStore(metadata, life);
     const keeper = new FleetKeeper({
-      metadata,
+      metadata: store,
       fleet,
       clock,
       log: silentLog,
@@ -207,7 +208,7 @@ export class ThrashWorld {
     await keeper.open(isNew ? this.places.map(({ settings }) => settings) : [], { isDefault: false });
     keeper.start();
     const md5 = createMd5Lanes({ log: silentLog, onHashed: metrics.noteMd5 });
-    const parts = { metadata, fleet, codec, md5, profiles, clock, log: silentLog, metrics, masterKey, limits };
+    const parts = { metadata: store, fleet, codec, md5, profiles, clock, log: silentLog, metrics, masterKey, limits };
     const { engine, upkeep, journal } = createEngine({ ...parts, isJournaling: true });
     const gateway = { life, fleet, keeper, engine, upkeep, metadata };
     this.#gateway = { ...gateway, journal: journal as NonNullable<CreatedEngine['journal']> };
@@ -224,6 +225,24 @@ export class ThrashWorld {
     await journal.stop();
     await keeper.close();
   }
+}
+
+/**
+ * A store as one process sees it, for as long as that lives. A write of which the providers have only what they had in the moment of death must
+ * not be committed after it: what it lacks would count against those that may be bad.
+ */
+function livingStore(store: MetadataStore, life: Life): MetadataStore {
+  return new Proxy(store, {
+    get: (target, name) => {
+      const verb: unknown = Reflect.get(target, name, target);
+      if (typeof verb !== 'function') return verb;
+      return (...values: unknown[]) => {
+        // The only one that is no call to anybody.
+        if (name === 'drawNumber') return verb.apply(target, values);
+        return life.isOver ? Promise.reject(new Error('the process that asks has died')) : verb.apply(target, values);
+      };
+    },
+  });
 }
 
 export function addTo(counts: Map<string, number>, name: string, count: number): void {
