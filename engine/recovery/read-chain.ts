@@ -1,10 +1,10 @@
 import type { MasterKey } from '../../crypto/master-key.ts';
 import type { MetadataRecord } from '../../metadata/record-store.ts';
 import { type BatchHeader, decodeBatch } from './journal-batch.ts';
-import type { StripeReadParts } from './read-stripe.ts';
+import { followShards, type StripeReadParts } from './read-stripe.ts';
 import { readSystemObject } from './read-system-object.ts';
 import { decodeChunk } from './snapshot-chunk.ts';
-import type { SystemLocation } from './system-location.ts';
+import { measureStripe, type SystemLocation } from './system-location.ts';
 import { SystemStripes } from './system-stripes.ts';
 
 /** All that makes up the metadata at the time of one batch: a snapshot, if there is one, and the batches since it began. */
@@ -71,6 +71,23 @@ export class ChainReader {
       const content = this.#kept.get(location.name) ?? (await this.#read(location, signal)).content;
       for (const records of (await decodeBatch(content)).pages()) yield { location, records };
     }
+  }
+
+  /**
+   * A system object of the chain as the store is to know it: with its shards where they are by now, those included that no location names.
+   * What the store does not know is an orphan, and would be deleted.
+   */
+  async follow(location: SystemLocation, signal: AbortSignal): Promise<SystemLocation> {
+    const stripes = await Promise.all(
+      location.stripes.map(async (named) => {
+        const stripe = await followShards(this.#parts, named, signal);
+        if (stripe.shards.length >= named.shardCount) return measureStripe(stripe);
+        const { shards = [] } = (await this.#unnamed.complete(stripe, signal)) ?? {};
+        const others = shards.filter(({ index }) => !stripe.shards.some((shard) => shard.index === index));
+        return measureStripe({ ...stripe, shards: [...stripe.shards, ...others].sort((a, b) => a.index - b.index) });
+      }),
+    );
+    return { ...location, stripes };
   }
 
   async #readBatch(

@@ -3,6 +3,7 @@ import type { PlacedShard, Stripe } from '../../core/model.ts';
 import type { ErasureCodec } from '../../erasure/erasure-codec.ts';
 import { rowDataBytes, storedBlockCount } from '../../erasure/geometry.ts';
 import type { Fleet } from '../../placement/fleet.ts';
+import type { Provider } from '../../placement/providers/provider.ts';
 import type { BlockReader } from '../block-reader.ts';
 import { readRow } from '../read-row.ts';
 
@@ -59,15 +60,42 @@ export async function locateShards(parts: StripeReadParts, stripe: Stripe, signa
   return chooseHolders(parts, { ...stripe, shards: found.flat() }, signal);
 }
 
+/**
+ * The same stripe with each shard where it is by now. One that nobody shows stays where it was said to be, since its provider may be away.
+ */
+export async function followShards(parts: StripeReadParts, stripe: Stripe, signal: AbortSignal): Promise<Stripe> {
+  const { fleet } = parts;
+  const followed = await Promise.all(
+    stripe.shards.map(async (shard) => {
+      if (await isHeld(fleet.find(shard.providerId), shard, signal)) return [shard];
+      const holders = await findHolders(fleet, shard, signal);
+      return holders.length > 0 ? holders : [shard];
+    }),
+  );
+  return chooseHolders(parts, { ...stripe, shards: followed.flat() }, signal);
+}
+
+/** Whether a provider shows a shard. */
+export async function isHeld(
+  provider: Provider | undefined,
+  { cid }: Pick<PlacedShard, 'cid'>,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (provider === undefined) return false;
+  try {
+    await provider.statShard(cid, signal);
+    return true;
+  } catch {
+    signal.throwIfAborted();
+    return false;
+  }
+}
+
 async function findHolders(fleet: Fleet, shard: PlacedShard, signal: AbortSignal): Promise<PlacedShard[]> {
   const holders = await Promise.all(
-    fleet.members.map(async ({ provider }) => {
-      const isThere = await provider.statShard(shard.cid, signal).then(
-        () => true,
-        () => false,
-      );
-      return isThere ? [{ ...shard, providerId: provider.id }] : [];
-    }),
+    fleet.members.map(async ({ provider }) =>
+      (await isHeld(provider, shard, signal)) ? [{ ...shard, providerId: provider.id }] : [],
+    ),
   );
   return holders.flat();
 }

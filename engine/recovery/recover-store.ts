@@ -1,3 +1,4 @@
+import { forEachBounded } from '../../core/for-each-bounded.ts';
 import type { Log } from '../../core/log.ts';
 import type { MetadataStore } from '../../metadata/metadata-store.ts';
 import type { MetadataRecord } from '../../metadata/record-store.ts';
@@ -26,6 +27,8 @@ export interface RecoveryOptions {
 /** By how much a provider's clock may differ from ours. */
 const clockSkewMs = 300_000;
 const importBatch = 2_000;
+/** System objects that are looked for at once. */
+const followWidth = 16;
 /** Numbers are microseconds: as many as ten minutes have. */
 const skippedNumbers = 600_000_000;
 
@@ -80,7 +83,7 @@ export async function recoverStore(
   await skipNumbers(metadata, Math.max(end.next, ...roots.map(({ sequence }) => sequence)));
   const imported = await metadata.finishImport();
   for (const id of imported.missingStripes) problems.push(`stripe ${id} is referred to, and nothing is known of it`);
-  if (chain !== undefined) await noteChain(metadata, chain);
+  if (chain !== undefined) await noteChain(metadata, reader, chain, signal);
   shardsListed = 0;
   const manifests = await new ManifestReplay(parts, end, problems).run(scan, signal);
   return {
@@ -141,7 +144,13 @@ async function skipNumbers(metadata: MetadataStore, last: number): Promise<void>
 }
 
 /** The store goes on with the same chain: what it still lacks comes with the next batch. */
-async function noteChain(metadata: MetadataStore, { chunks, batches }: Chain): Promise<void> {
-  const objects = [...chunks, ...batches];
-  await Promise.all(objects.map((object) => metadata.putSystemObject(object)));
+async function noteChain(
+  metadata: MetadataStore,
+  reader: ChainReader,
+  { chunks, batches }: Chain,
+  signal: AbortSignal,
+): Promise<void> {
+  await forEachBounded([...chunks, ...batches], followWidth, async (object) => {
+    await metadata.putSystemObject(await reader.follow(object, signal));
+  });
 }

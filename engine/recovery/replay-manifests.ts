@@ -4,11 +4,11 @@ import type { PlacedShard, Stripe, StripeId } from '../../core/model.ts';
 import { storedShardCount } from '../../erasure/geometry.ts';
 import type { MetadataStore, NewStripe } from '../../metadata/metadata-store.ts';
 import { systemProfileName } from '../../metadata/metadata-store.ts';
-import type { Provider } from '../../placement/providers/provider.ts';
 import { contentOf, type ManifestEntry, type PartEntry } from '../manifest.ts';
 import { checkShard } from '../upkeep/check-shard.ts';
 import { proveStripe, type StripeVariants } from './prove-stripe.ts';
 import type { ChainReadParts } from './read-chain.ts';
+import { isHeld } from './read-stripe.ts';
 import type { ManifestReport } from './recovery-report.ts';
 import { groupByStripe, type ScanParts, scanShards } from './scan-shards.ts';
 import { measureStripe } from './system-location.ts';
@@ -226,17 +226,6 @@ export class ManifestReplay {
     if (lacking.length === 0) return own;
     this.#problems.push(`${describe(entry)} cannot be recovered: too few shards of stripe ${lacking.join(', ')}`);
     return undefined;
-  }
-}
-
-async function isHeld(provider: Provider | undefined, { cid }: PlacedShard, signal: AbortSignal): Promise<boolean> {
-  if (provider === undefined) return false;
-  try {
-    await provider.statShard(cid, signal);
-    return true;
-  } catch {
-    signal.throwIfAborted();
-    return false;
   }
 }
 

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { MasterKey } from '../../crypto/master-key.ts';
+import { storedShardCount } from '../../erasure/geometry.ts';
+import { stripeIdsOf } from '../engine/engine-harness.ts';
 import {
   createBucket,
   get,
@@ -206,6 +208,38 @@ describe('recovery', () => {
     assert.equal(report.manifests.shardsMoved, 2);
     assert.deepEqual(report.problems, []);
     assert.deepEqual(await readEverything(await world.start(metadata)), before);
+  });
+
+  it('knows where the journal itself lies by now: else its shards would be taken for orphans', async () => {
+    const world = new RecoveryWorld({ providerCount: 9 });
+    const first = await world.start();
+    for (const name of ['first', 'second', 'third']) await createBucket(first, name);
+    await put(first, 'first', 'a', 'bytes of a');
+    await first.journal.runOnce();
+    await first.upkeep.stop();
+    await first.journal.stop();
+    const live = await world.start(first.metadata, {}, { p0: 'draining', p1: 'draining' });
+    assert.ok((await live.upkeep.moveShards(never)) > 0);
+    await live.journal.flush();
+    const before = await readEverything(live);
+    await world.lose(live);
+    const providers = world.providers.slice(2);
+    const { metadata } = await world.recover({ providers });
+    for (const { spans } of await metadata.listSystemObjects()) {
+      for (const stripe of (await metadata.findStripes(stripeIdsOf({ spans }))).values()) {
+        assert.equal(stripe.shards.length, storedShardCount(stripe));
+        for (const { providerId, cid } of stripe.shards) {
+          await providers.find(({ id }) => id === providerId)!.statShard(cid, never);
+        }
+      }
+    }
+    const recovered = await world.start(metadata, { orphanAgeMs: 0 });
+    world.clock.nowMs += 3_600_000;
+    await recovered.upkeep.runOnce();
+    await world.lose(recovered);
+    const again = await world.recover({ providers });
+    assert.deepEqual(again.report.problems, []);
+    assert.deepEqual(await readEverything(await world.start(again.metadata)), before);
   });
 
   it('needs no root where all shards are looked into', async () => {
