@@ -82,5 +82,5 @@ function copyFrom(pieces: readonly Uint8Array[], skip: number): Uint8Array {
     if (left < piece.length) rest.push(piece.subarray(left));
     left = Math.max(left - piece.length, 0);
   }
-  return rest.length === 0 ? nothing : new Uint8Array(Buffer.concat(rest));
+  return rest.length === 0 ? nothing : Buffer.concat(rest);
 }

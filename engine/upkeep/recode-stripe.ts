@@ -6,6 +6,9 @@ import { type RepairSetting, StripeRepair } from './repair-stripe.ts';
 import { judgeRow } from './scrub/judge-row.ts';
 import { RowSample } from './scrub/row-sample.ts';
 
+/** Stripes that wait to be looked at. */
+const maxWaiting = 1_000;
+
 /**
  * What became of a stripe of which scrub said that its shards do not go together:
  * - `agrees`: they do; what said otherwise was a fault on the way
@@ -66,7 +69,8 @@ async function findWrong(
         sample.take(shard.index, row, await blocks.readBlock(stripe, shard, row, signal));
       };
       await Promise.all(stripe.shards.map(read));
-      const judged = judgeRow(codec, sample.blocks() ?? [], stripe);
+      const whole = sample.blocks();
+      const judged = whole && judgeRow(codec, whole, stripe);
       if (judged === undefined) return undefined;
       for (const index of judged) wrong.add(index);
     } finally {
@@ -117,5 +121,3 @@ export class MiscodedStripes {
     return mended;
   }
 }
-
-const maxWaiting = 1_000;

@@ -105,42 +105,34 @@ export class BucketTable {
     if (existing) throw new Failure('bucket-exists', { bucket: name, ownerId: existing.ownerId });
     const id = Number(this.#settings.find(lastBucketSetting) ?? 0) + 1;
     this.#settings.put(lastBucketSetting, `${id}`);
-    this.#touched.add(name);
     this.#insert.run(id, name, ownerId, region, createdAtMs);
-    this.#changes.add('bucket', id);
+    this.#noteChange({ id, name });
     this.#tally.add('buckets', 1);
     return this.require(name);
   }
 
   setVersioning(name: string, state: VersioningState): void {
-    const bucket = this.require(name);
-    this.#touched.add(name);
-    this.#update.run(state, bucket.id);
-    this.#changes.add('bucket', bucket.id);
-    this.#cache.delete(name);
+    const { id } = this.require(name);
+    this.#update.run(state, id);
+    this.#noteChange({ id, name });
   }
 
   setProfile(name: string, profileName: string | undefined): void {
-    const bucket = this.require(name);
-    this.#touched.add(name);
-    this.#updateProfile.run(profileName ?? null, bucket.id);
-    this.#changes.add('bucket', bucket.id);
-    this.#cache.delete(name);
+    const { id } = this.require(name);
+    this.#updateProfile.run(profileName ?? null, id);
+    this.#noteChange({ id, name });
   }
 
   setETags(name: string, etags: ETagKind | undefined): void {
-    const bucket = this.require(name);
-    this.#updateETags.run(etags ?? null, bucket.id);
-    this.#changes.add('bucket', bucket.id);
-    this.#cache.delete(name);
+    const { id } = this.require(name);
+    this.#updateETags.run(etags ?? null, id);
+    this.#noteChange({ id, name });
   }
 
   /** Uploads in it must be gone. @throws Failure `bucket-not-empty` */
   delete(bucket: Bucket): void {
-    this.#touched.add(bucket.name);
     this.#delete.run(bucket.id);
-    this.#changes.add('bucket', bucket.id);
-    this.#cache.delete(bucket.name);
+    this.#noteChange(bucket);
     this.#tally.add('buckets', -1);
   }
 
@@ -162,5 +154,12 @@ export class BucketTable {
   /** Forgets what is in memory; after writes were undone. */
   forget(): void {
     this.#cache.clear();
+  }
+
+  /** For the journal, and so that nobody is shown what is not durable yet, nor what was there before. */
+  #noteChange({ id, name }: Pick<Bucket, 'id' | 'name'>): void {
+    this.#touched.add(name);
+    this.#changes.add('bucket', id);
+    this.#cache.delete(name);
   }
 }

@@ -403,6 +403,7 @@ class SqliteStore implements MetadataStore {
     this.#log?.close();
     this.#db.close();
   }
+
   /** Whether a commit is on its way to the disk that has changed the bucket. */
   #mayBeUndurable(bucketName: string): boolean {
     if (this.#queue.flushing === undefined) return false;

@@ -80,6 +80,7 @@ export class StoreState implements BatchState {
     this.#placements.reload();
     this.#leftovers.reload();
   }
+
   end(): void {
     this.#buckets.end();
   }

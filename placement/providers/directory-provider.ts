@@ -5,6 +5,7 @@ import { digestOfCid } from '../../core/cid-digest.ts';
 import type { Clock } from '../../core/clock.ts';
 import { Failure, isFailure } from '../../core/failure.ts';
 import type { ProviderId, ShardCid } from '../../core/model.ts';
+import { defaultSegmentShardBytes } from '../../core/provider-settings.ts';
 import { checkMarker, claimDirectory, markerName } from './directory-marker.ts';
 import { DirectoryRoot } from './directory-root.ts';
 import { DirectoryShardWriter, type ShardFolder } from './directory-shard-writer.ts';
@@ -25,7 +26,6 @@ import type { SegmentKey, SegmentStore } from './segments/segment-store.ts';
 import { ShardFiles } from './shard-files.ts';
 import type { ProviderCall } from './wrapped-provider.ts';
 
-const defaultSegmentShardBytes = 320 * 1024;
 /** What a cursor of `listShards` begins with: files come first, then segments. */
 const filesCursor = 'f:';
 const segmentsCursor = 's:';

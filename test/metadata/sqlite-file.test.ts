@@ -66,7 +66,12 @@ describe('the metadata file', () => {
     assert.deepEqual(await readDuring(store.putVersion(putRequest('cold')), reads), ['bucket', 'hot', 'stripe']);
     assert.deepEqual(await readDuring(store.putVersion(putRequest('hot')), reads), ['bucket', 'cold', 'stripe']);
     await store.findVersion(bucketName, 'hot');
-    assert.deepEqual(await readDuring(store.setVersioning(bucketName, 'enabled'), reads), ['stripe']);
+    const changes = [
+      () => store.setVersioning(bucketName, 'enabled'),
+      () => store.setBucketProfile(bucketName, 'WIDE'),
+      () => store.setBucketETags(bucketName, 'opaque'),
+    ];
+    for (const change of changes) assert.deepEqual(await readDuring(change(), reads), ['stripe'], String(change));
     const other = { name: 'other', ownerId, region: 'here', createdAtMs: 1 };
     assert.deepEqual(
       await readDuring(store.createBucket(other), { ...reads, other: () => store.findBucket('other') }),
