@@ -10,6 +10,7 @@ import type { ProviderSettings } from '../core/provider-settings.ts';
 import type { MasterKey } from '../crypto/master-key.ts';
 import { BlockReader } from '../engine/block-reader.ts';
 import { createRecord, describePlace } from '../engine/fleet/provider-record.ts';
+import { keepFleet } from '../engine/recovery/keep-fleet.ts';
 import { recoverStore } from '../engine/recovery/recover-store.ts';
 import type { RecoveryReport } from '../engine/recovery/recovery-report.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
@@ -81,14 +82,6 @@ async function recoverInto(
   await keepFleet(metadata, providers);
   const rootKey = await metadata.findSetting(rootKeySetting);
   return { report, rootKey: rootKey === undefined ? undefined : JSON.parse(rootKey) };
-}
-
-/** Where the providers are now is what counts; what else was known of them, the journal has told. */
-async function keepFleet(metadata: MetadataStore, providers: readonly ProviderRecord[]): Promise<void> {
-  const known = new Map((await metadata.listProviders()).map((record) => [record.id, record]));
-  for (const { location, ...found } of providers) {
-    await metadata.putProvider({ ...(known.get(found.id) ?? found), location });
-  }
 }
 
 function parseArguments(args: string[]): RecoverArguments {

@@ -65,6 +65,7 @@ export class FleetKeeper {
     await roll.load(await this.#downTimes.load());
     const holders = new Set((await metadata.listPlacements()).flatMap(({ providers }) => providers));
     const isNew = roll.entries.length === 0 && holders.size === 0;
+    await roll.admit(holders);
     await takeSeeds(seeds, { roll, holders, clock, log }, options.isDefault);
     await Promise.all(
       roll.entries.map(async (entry) => {

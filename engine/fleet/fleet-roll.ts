@@ -84,6 +84,14 @@ export class FleetRoll {
     return entry;
   }
 
+  /** Those that are joining and hold shards have joined: a recovered store may not have been told, since it lags behind by a few changes. */
+  async admit(holders: ReadonlySet<ProviderId>): Promise<void> {
+    for (const entry of this.#entries.values()) {
+      const { record } = entry;
+      if (record.state === 'joining' && holders.has(record.id)) await this.put(entry, this.inState(record, 'active'));
+    }
+  }
+
   /** Persists what is known of a provider, and then goes by it. */
   async put(entry: KeptProvider, record: ProviderRecord): Promise<void> {
     await this.#parts.metadata.putProvider(record);

@@ -128,6 +128,10 @@ class World {
     return this.placeAt({ kind: 'directory', path: `/nowhere/${name}`, reserveBytes: 0, segmentShardBytes: 0 });
   }
 
+  putRecord(record: ProviderRecord): Promise<void> {
+    return this.#store.putProvider(record);
+  }
+
   records(): Promise<ProviderRecord[]> {
     return this.#store.listProviders();
   }
@@ -341,6 +345,19 @@ describe('the keeper of the fleet', () => {
     await world.keeper.noteDown(false);
     await world.keeper.noteDown(false);
     assert.equal(world.writes - before, 3);
+  });
+
+  it('takes one for joined that holds shards, where a recovered store was not told so any more', async () => {
+    const [record] = await world.records();
+    await world.keeper.close();
+    await world.putRecord({ ...record!, state: 'joining' });
+    const shard = Buffer.from('a shard');
+    await world.place('a').content.putShard(shardCid(shard, Buffer.from('rest')), [shard]);
+    world.holders.add(id('a'));
+    world.restart();
+    await world.keeper.open([], { isDefault: false });
+    assert.deepEqual(await world.states(), ['a active up', 'b active up']);
+    assert.equal((await world.records())[0]!.state, 'active');
   });
 
   it('knows nothing of a provider that is not there', async () => {

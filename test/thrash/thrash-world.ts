@@ -10,6 +10,7 @@ import type { EngineLimits } from '../../engine/engine-limits.ts';
 import { FleetKeeper } from '../../engine/fleet/fleet-keeper.ts';
 import { createRecord } from '../../engine/fleet/provider-record.ts';
 import type { Journal } from '../../engine/recovery/journal.ts';
+import { keepFleet } from '../../engine/recovery/keep-fleet.ts';
 import { recoverStore } from '../../engine/recovery/recover-store.ts';
 import type { RecoveryReport } from '../../engine/recovery/recovery-report.ts';
 import type { Upkeep } from '../../engine/upkeep/upkeep.ts';
@@ -173,11 +174,8 @@ export class ThrashWorld {
     const parts = { fleet, blocks, codec, metrics, hedgeMs, masterKey: this.#masterKey, metadata, log: silentLog };
     const report = await recoverStore(parts, { isFullScan: false, onProgress: () => {} }, never);
     await Promise.all(members.map(({ provider }) => provider.close()));
-    // As `holdfast recover` does.
-    const known = new Set((await metadata.listProviders()).map(({ id }) => id));
-    for (const { id, settings } of places) {
-      if (!known.has(id)) await metadata.putProvider(createRecord(settings, 'active', this.clock.now()));
-    }
+    const asked = places.map(({ settings }) => createRecord(settings, 'active', this.clock.now()));
+    await keepFleet(metadata, asked);
     await this.#open(metadata);
     return report;
   }
