@@ -24,6 +24,11 @@ export interface RecordStore {
    * are not there are reported, not repaired. Stripes that nothing refers to are freed.
    */
   finishImport(): Promise<ImportReport>;
+  /**
+   * Does some work during which no stripe is freed. What nothing refers to any more is freed after it: recovery puts the objects of a pack
+   * one by one, and the first may be replaced before the others are there.
+   */
+  withoutFreeing<T>(work: () => Promise<T>): Promise<T>;
   /** Which of these numbers some version, part or upload has. */
   knownNumbers(numbers: readonly number[]): Promise<Set<number>>;
 }

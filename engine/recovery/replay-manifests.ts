@@ -69,10 +69,13 @@ export class ManifestReplay {
     const stripes = new Map<StripeId, Stripe>();
     const entries = await this.#proveStripes(groups, stripes, signal);
     entries.sort((a, b) => a.number - b.number);
-    for (let start = 0; start < entries.length; start += applyBatch) {
-      signal.throwIfAborted();
-      await this.#applyAll(entries.slice(start, start + applyBatch), stripes);
-    }
+    // Of a pack one object may have been replaced before the next one was written.
+    await metadata.withoutFreeing(async () => {
+      for (let start = 0; start < entries.length; start += applyBatch) {
+        signal.throwIfAborted();
+        await this.#applyAll(entries.slice(start, start + applyBatch), stripes);
+      }
+    });
     return {
       manifests: this.#manifests,
       versions: this.#versions,

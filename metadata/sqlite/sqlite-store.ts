@@ -389,6 +389,15 @@ class SqliteStore implements MetadataStore {
     return this.#import.add(records);
   }
 
+  async withoutFreeing<T>(work: () => Promise<T>): Promise<T> {
+    await this.#queue.run(() => this.#stripes.deferFreeing());
+    try {
+      return await work();
+    } finally {
+      await this.#queue.run(() => this.#stripes.freeDeferred());
+    }
+  }
+
   finishImport(): Promise<ImportReport> {
     return this.#import.finish();
   }

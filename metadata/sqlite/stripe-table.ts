@@ -61,6 +61,8 @@ export class StripeTable {
   /** Live stripes that this batch registered: the other objects of a pack need not look. */
   readonly #registered = new Set<StripeId>();
   #unmarked: StripeId[] = [];
+  /** Stripes that may have lost their last reference while none is freed. */
+  #deferred: Set<StripeId> | undefined;
 
   constructor(parts: {
     db: Database;
@@ -165,6 +167,10 @@ export class StripeTable {
 
   /** Frees a live stripe to which nothing refers; does nothing to any other. */
   freeUnreferenced(id: StripeId, stripe: Buffer = encodeStripeId(id)): void {
+    if (this.#deferred !== undefined) {
+      this.#deferred.add(id);
+      return;
+    }
     const freed = this.#free.get(this.#clock.now(), stripe);
     if (!freed) return;
     this.#registered.delete(id);
@@ -175,6 +181,18 @@ export class StripeTable {
     this.#placements.add(freed.placement!, -1, -freed.stored_bytes);
     this.#leftovers.countFreed(freed.shards);
     this.#noteChange(id, freed.profile);
+  }
+
+  /** From now on stripes stay live though nothing refers to them. */
+  deferFreeing(): void {
+    this.#deferred ??= new Set();
+  }
+
+  /** Frees what nothing refers to since `deferFreeing`, and goes on as before it. */
+  freeDeferred(): void {
+    const deferred = this.#deferred ?? [];
+    this.#deferred = undefined;
+    for (const id of deferred) this.freeUnreferenced(id);
   }
 
   find(ids: readonly StripeId[]): Map<StripeId, Stripe> {

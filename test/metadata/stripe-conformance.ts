@@ -164,6 +164,29 @@ export function testStripes(make: MakeStore): void {
     );
 
     it(
+      'frees nothing during work that must not lose a stripe, and after it what nothing refers to',
+      withStore(make, async (store) => {
+        await createBucket(store);
+        const [pack, other] = [newStripe(), newStripe()];
+        const before = await store.countUsage();
+        const late = new Error('the work fails');
+        const work = store.withoutFreeing(async () => {
+          await store.putVersion(putRequest('a', { stripes: [pack] }));
+          await store.putVersion(putRequest('a', { stripes: [other] }));
+          await store.putVersion(putRequest('b', { stripes: [pack] }));
+          await store.deleteVersion(remove('a'));
+          assert.deepEqual(await freedStripes(store), []);
+          throw late;
+        });
+        await assert.rejects(work, late);
+        assert.deepEqual(await freedStripes(store), [other.id]);
+        await store.deleteVersion(remove('b'));
+        assert.deepEqual(await freedStripes(store), [pack.id, other.id].sort());
+        assert.deepEqual(await store.countUsage(), { ...before, freedStripes: 2 });
+      }),
+    );
+
+    it(
       'counts right what is freed and forgotten in one go, and finds it no more',
       withStore(make, async (store) => {
         await createBucket(store);

@@ -4,6 +4,7 @@ import { describe, it } from 'node:test';
 import { MasterKey } from '../../crypto/master-key.ts';
 import { storedShardCount } from '../../erasure/geometry.ts';
 import { stripeIdsOf } from '../engine/engine-harness.ts';
+import { pollUntil } from '../harness/poll-until.ts';
 import {
   createBucket,
   get,
@@ -50,6 +51,31 @@ describe('recovery', () => {
     const { metadata, report } = await world.recover({ providers: world.providers.slice(2) });
     assert.deepEqual(report.problems, []);
     assert.deepEqual(await readEverything(await world.start(metadata)), before);
+  });
+
+  it('brings back what is in a pack whose first object was replaced before the next one was begun', async () => {
+    const world = new RecoveryWorld();
+    const live = await world.start(undefined, { packObjectBytes: 1_000 });
+    await createBucket(live, 'first');
+    const mayEnd = Promise.withResolvers<void>();
+    world.holdWrites(mayEnd.promise);
+    // Two packs at a time are written: what comes then waits together.
+    const before = put(live, 'first', 'before', 'in the pack before');
+    await pollUntil('a pack is being written', () => world.heldWrites === 3);
+    const second = put(live, 'first', 'second', 'in the pack after that');
+    await pollUntil('a second pack is being written', () => world.heldWrites === 6);
+    world.holdWrites(undefined);
+    const replaced = put(live, 'first', 'a', 'waits for these packs');
+    await put(live, 'first', 'a', randomBytes(2_000));
+    const kept = put(live, 'first', 'b', 'waits with it');
+    mayEnd.resolve();
+    await Promise.all([before, second]);
+    assert.deepEqual(stripeIdsOf(await kept), stripeIdsOf(await replaced));
+    await world.lose(live);
+    const { metadata, report } = await world.recover();
+    assert.deepEqual(report.problems, []);
+    const recovered = await world.start(metadata);
+    assert.equal(await get(recovered, 'first', 'b'), 'waits with it');
   });
 
   it('brings back what writes no shards: buckets, settings, copies, tags, uploads, empty objects', async () => {

@@ -55,12 +55,15 @@ export class RecoveryWorld {
   };
   readonly #opened: LiveEngine[] = [];
   #isFrozen = false;
+  #gate: Promise<void> | undefined;
+  /** Writes that waited for a gate so far. */
+  heldWrites = 0;
 
   constructor({ providerCount = 6 }: { providerCount?: number } = {}) {
     this.providers = Array.from({ length: providerCount }, (_, index) => {
       const id = `p${index}` as ProviderId;
       return createFaultyProvider(
-        new FreezableProvider(createMemoryProvider({ id, clock: this.clock }), () => this.#isFrozen),
+        new FreezableProvider(createMemoryProvider({ id, clock: this.clock }), () => this.#admitWrite()),
       );
     });
   }
@@ -68,6 +71,11 @@ export class RecoveryWorld {
   /** From now on nothing changes at the providers: as if the gateway's machine had died in this moment. */
   freeze(): void {
     this.#isFrozen = true;
+  }
+
+  /** Writes that begin from now on wait for this; those that wait already stay with theirs. */
+  holdWrites(gate: Promise<void> | undefined): void {
+    this.#gate = gate;
   }
 
   /** Another gateway takes over. */
@@ -126,6 +134,15 @@ export class RecoveryWorld {
     for (const { upkeep } of this.#opened) await upkeep.stop();
   }
 
+  /** Returns whether a write may be done. */
+  async #admitWrite(): Promise<boolean> {
+    if (this.#gate !== undefined) {
+      this.heldWrites += 1;
+      await this.#gate;
+    }
+    return !this.#isFrozen;
+  }
+
   #fleet(
     providers: readonly Provider[],
     metrics: Metrics,
@@ -143,17 +160,19 @@ function noop(): void {}
 
 const writes: readonly ProviderCall[] = ['putShard', 'createShard', 'append', 'commit', 'deleteShard', 'writeRoot'];
 
-/** A provider to which nothing can be written while `isFrozen`. */
+/** A provider to which only those writes get through that `admitWrite` admits. */
 class FreezableProvider extends WrappedProvider {
-  readonly #isFrozen: () => boolean;
+  readonly #admitWrite: () => Promise<boolean>;
 
-  constructor(provider: Provider, isFrozen: () => boolean) {
+  constructor(provider: Provider, admitWrite: () => Promise<boolean>) {
     super(provider);
-    this.#isFrozen = isFrozen;
+    this.#admitWrite = admitWrite;
   }
 
   protected async run<T>(call: ProviderCall, signal: AbortSignal | undefined, work: CallWork<T>): Promise<T> {
-    if (this.#isFrozen() && writes.includes(call)) throw new Failure('provider-error', { providerId: this.id, call });
+    if (writes.includes(call) && !(await this.#admitWrite())) {
+      throw new Failure('provider-error', { providerId: this.id, call });
+    }
     return work(signal);
   }
 }
