@@ -55,17 +55,15 @@ export class RequestBody implements AsyncIterable<Uint8Array> {
     this.#tellToGoOn();
     const message = this.#message;
     if (sizeBytes === 0) return Promise.resolve(noBytes);
-    if (message.readableLength === sizeBytes) {
-      const whole = message.read() as Uint8Array | null;
-      if (whole?.length === sizeBytes) {
-        this.#isWhole = true;
-        this.#tally.bytesIn += sizeBytes;
-        // The parser says that the body is over only after this turn; whoever flows hears it.
-        message.resume();
-        return Promise.resolve(whole);
-      }
-    }
-    return this.#collect(sizeBytes, idleTimeoutMs);
+    if (message.readableLength !== sizeBytes) return this.#collect(sizeBytes, idleTimeoutMs);
+    this.#isWhole = true;
+    this.#tally.bytesIn += sizeBytes;
+    const pieces: Uint8Array[] = [];
+    // From node 26 on `read` gives what came at once, and not all that is there.
+    for (let piece = message.read(); piece !== null; piece = message.read()) pieces.push(piece);
+    // The parser says that the body is over only after this turn; whoever flows hears it.
+    message.resume();
+    return Promise.resolve(joinPieces(pieces));
   }
 
   /**
@@ -136,7 +134,7 @@ export class RequestBody implements AsyncIterable<Uint8Array> {
     const onEnd = (): void => {
       stop();
       if (receivedBytes !== sizeBytes) reject(wrongByteCount(sizeBytes, receivedBytes));
-      else resolve(pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces));
+      else resolve(joinPieces(pieces));
     };
     const onError = (error: Error): void => fail(isConnectionError(error) ? brokenFraming() : error);
     const onClose = (): void => fail(brokenFraming());
@@ -145,4 +143,8 @@ export class RequestBody implements AsyncIterable<Uint8Array> {
     else message.on('error', onError).on('close', onClose).on('end', onEnd).on('data', onData);
     return promise;
   }
+}
+
+function joinPieces(pieces: readonly Uint8Array[]): Uint8Array {
+  return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
 }
