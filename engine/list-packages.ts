@@ -13,8 +13,22 @@ export interface PlacedPackage {
   readonly extents: readonly Extent[];
 }
 
-/** The packages of a span of which at least a piece lies in a stripe, in order. */
-export function listPackages(span: SealedSpan, stripeId: StripeId): PlacedPackage[] {
+/** The packages of spans of which at least a piece lies in a stripe; one that several spans mean, as those of copies do, once. */
+export function listPackages(spans: readonly SealedSpan[], stripeId: StripeId): PlacedPackage[] {
+  const packages = new Map<string, PlacedPackage>();
+  for (const span of spans) {
+    const { first } = packagesOf(span);
+    const key = Buffer.from(span.wrappedKey).toString('base64');
+    for (const index of listIndexes(span, stripeId)) {
+      const { offset, length } = sealedRange(span.streamBytes, index, index);
+      const extents = cutExtents(span.extents, offset - first * sealedPackageBytes, length);
+      packages.set(`${key} ${index}`, { span, index, extents });
+    }
+  }
+  return [...packages.values()];
+}
+
+function listIndexes(span: SealedSpan, stripeId: StripeId): Set<number> {
   const { first } = packagesOf(span);
   const indexes = new Set<number>();
   let at = 0;
@@ -25,10 +39,7 @@ export function listPackages(span: SealedSpan, stripeId: StripeId): PlacedPackag
     }
     at += length;
   }
-  return [...indexes].map((index) => {
-    const { offset, length } = sealedRange(span.streamBytes, index, index);
-    return { span, index, extents: cutExtents(span.extents, offset - first * sealedPackageBytes, length) };
-  });
+  return indexes;
 }
 
 /** Whether these are exactly the sealed bytes of the package. */

@@ -4,7 +4,7 @@ import type { Stripe } from '../../core/model.ts';
 import { storedBlockBytes } from '../../erasure/geometry.ts';
 import { extentsOf } from '../harness/extents-of.ts';
 import { patternBytes } from '../harness/pattern-bytes.ts';
-import { bucketName, createTestEngine, never, ownerId, put, type TestEngine } from './engine-harness.ts';
+import { bucketName, createTestEngine, never, ownerId, put, readMetric, type TestEngine } from './engine-harness.ts';
 import { codec, miscode } from './miscode.ts';
 import { assertMended, findStripe, mend, replace, stripeOf } from './miscoded-harness.ts';
 
@@ -128,6 +128,26 @@ describe('packs in which more than half of m shards are wrong', () => {
       await test.engine.objects.delete({ bucket: bucketName, key, ownerId, nowMs: test.clock.now() });
     }
     await mend(test, {});
+    await test.close();
+  });
+
+  it('are not compacted before they are mended: what is wrong would go together with what is computed from it', async () => {
+    const test = await createTestEngine({ limits: { compactAgeMs: 0 } });
+    const objects: Record<string, Uint8Array> = {};
+    for (let turn = 0; turn < 8; turn++) {
+      objects[`key ${turn}`] = patternBytes(20 * KiB, turn);
+      await put(test, `key ${turn}`, objects[`key ${turn}`]!);
+    }
+    const stripe = await stripeOf(test, 'key 3');
+    await miscode(test, stripe, 0, replace);
+    test.clock.nowMs += 1000;
+    await test.upkeep.runOnce();
+    // Compaction found it, and left it to repair.
+    assert.ok(await findStripe(test, stripe.id));
+    await test.upkeep.runOnce();
+    assert.equal(await readMetric(test.metrics.miscodedStripes, { outcome: 'mended' }), 1);
+    assert.equal(await readMetric(test.metrics.stripesCompacted), 7);
+    await assertMended(test, objects);
     await test.close();
   });
 });

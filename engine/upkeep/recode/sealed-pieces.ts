@@ -36,15 +36,10 @@ export async function listSealedPieces(
   stripe: Stripe,
   signal: AbortSignal,
 ): Promise<SealedPiece[] | undefined> {
-  const packages = new Map<string, PlacedPackage>();
-  for (const span of await listSpans(parts, stripe)) {
-    const key = Buffer.from(span.wrappedKey).toString('base64');
-    // Copies refer to the same packages.
-    for (const each of listPackages(span, stripe.id)) packages.set(`${key} ${each.index}`, each);
-  }
-  if (packages.size === 0) return undefined;
+  const packages = listPackages(await listSpans(parts, stripe), stripe.id);
+  if (packages.length === 0) return undefined;
   const pieces: SealedPiece[] = [];
-  for (const each of packages.values()) pieces.push(await placePackage(parts, stripe, each, signal));
+  for (const each of packages) pieces.push(await placePackage(parts, stripe, each, signal));
   if (stripe.manifestBytes > 0) pieces.push(placeManifest(parts, stripe));
   return pieces;
 }
