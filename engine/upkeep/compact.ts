@@ -181,17 +181,16 @@ export class Compactor {
     }
   }
 
-  async #readRun(run: LiveRun, signal: AbortSignal): Promise<PackItem> {
-    const { from, references } = run;
+  async #readRun({ from, references }: LiveRun, signal: AbortSignal): Promise<PackItem> {
     const bytes = new Uint8Array(from.length);
     let filled = 0;
-    for await (const chunks of readExtents(this.#parts, [from], signal)) {
-      for (const chunk of chunks) {
+    for await (const run of readExtents(this.#parts, [from], signal)) {
+      for (const chunk of run) {
         bytes.set(chunk, filled);
         filled += chunk.length;
       }
     }
-    provePackages(this.#parts, run, bytes);
+    provePackages(this.#parts, { from, references }, bytes);
     return {
       bytes,
       entryBytes: 0,
