@@ -258,7 +258,7 @@ export class Metrics {
   });
   readonly miscodedStripes = new Counter({
     name: 'holdfast_miscoded_stripes_total',
-    help: 'Stripes whose shards had their digests and did not code to one another, by outcome: mended, or unclear (it cannot be said which are wrong)',
+    help: 'Stripes whose shards had their digests and did not code to one another, by outcome: mended, or unclear (nothing proves which are wrong)',
     labelNames: ['outcome'] as const,
     registers: this.#registers,
   });

@@ -1,6 +1,7 @@
 import type { PlacedShard, Stripe } from '../../core/model.ts';
 import type { MasterKey } from '../../crypto/master-key.ts';
 import { openPackage, packageCount, sealedBytes, sealedPackageBytes } from '../../crypto/sealed-stream.ts';
+import { completeRow, padBlock } from '../../erasure/check-row.ts';
 import { rowCount, storedBlockBytes } from '../../erasure/geometry.ts';
 import { contentOf, type ManifestEntry, openManifest } from '../manifest.ts';
 import { chooseHolders, readStripe, type StripeReadParts } from './read-stripe.ts';
@@ -71,18 +72,13 @@ async function keepAgreeing(parts: ProofParts, stripe: Stripe, signal: AbortSign
         if (storedBlockBytes(stripe, shard.index, row) === 0) return true;
         const block = await parts.blocks.readBlock(stripe, shard, row, signal).catch(() => undefined);
         signal.throwIfAborted();
-        if (block !== undefined) blocks[shard.index] = pad(block, codedBytes);
+        if (block !== undefined) blocks[shard.index] = padBlock(block, codedBytes);
         return block !== undefined;
       }),
     );
     shards = shards.filter((_, at) => read[at]);
-    const present = blocks.flatMap((block, index) => (block === undefined ? [] : [index]));
-    if (present.length < k) return undefined;
-    const checked = present.slice(k);
-    if (checked.length === 0) continue;
-    const basis = blocks.map((block, index) => (checked.includes(index) ? undefined : block));
-    const rebuilt = parts.codec.reconstruct(basis, k, checked);
-    if (!checked.every((index, at) => Buffer.compare(blocks[index]!, rebuilt[at]!) === 0)) return undefined;
+    if (blocks.filter((block) => block !== undefined).length < k) return undefined;
+    if (completeRow(parts.codec, blocks, k) === undefined) return undefined;
   }
   return { ...stripe, shards };
 }
@@ -162,11 +158,4 @@ async function areContentsRight(
 
 function sliceOfPackage(sealed: Uint8Array, index: number): Uint8Array {
   return sealed.subarray(index * sealedPackageBytes, (index + 1) * sealedPackageBytes);
-}
-
-function pad(block: Uint8Array, bytes: number): Uint8Array {
-  if (block.length === bytes) return block;
-  const padded = new Uint8Array(bytes);
-  padded.set(block);
-  return padded;
 }

@@ -7,11 +7,13 @@ import { stripeTimeMs } from '../../erasure/stripe-id.ts';
 import type { NewStripe, SparseStripe, StripeReference } from '../../metadata/metadata-store.ts';
 import { discardStripes } from '../discard-stripes.ts';
 import { type EngineParts, findProfile } from '../engine-parts.ts';
+import { listPackages, opensPackage } from '../list-packages.ts';
 import { boundManifest, contentOf, EntryText, type ManifestEntry } from '../manifest.ts';
 import { layOutPack } from '../pack-layout.ts';
 import { maxManifestBytes, type PackItem, writePack } from '../packer.ts';
 import { readExtents } from '../read-extents.ts';
 import { RecentNotes } from '../recent-notes.ts';
+import { corruptSpan } from '../span-opener.ts';
 
 /** Stripes looked at in one pass: enough small ones to fill a pack. */
 const candidateCount = 400;
@@ -65,14 +67,21 @@ interface PackPlan {
  */
 export class Compactor {
   readonly #parts: EngineParts;
+  /** Told of a stripe of which something does not open. */
+  readonly #onMiscoded: (id: StripeId) => void;
   /** Stripes that could not be read lately, which would keep all others from being compacted. */
   readonly #unreadable = new RecentNotes({ maxNotes: 10_000, ageMs: unreadableAgeMs });
 
-  constructor(parts: EngineParts) {
+  constructor(parts: EngineParts, onMiscoded: (id: StripeId) => void) {
     this.#parts = parts;
+    this.#onMiscoded = onMiscoded;
   }
 
-  /** Fills one pack, if that is worthwhile. Nothing was moved where `movedBytes` is 0. */
+  /**
+   * Fills one pack, if that is worthwhile. Nothing was moved where `movedBytes` is 0.
+   *
+   * @throws Failure where something cannot be read or written, or what was read does not open; the signal's reason
+   */
   async compactOnce(signal: AbortSignal): Promise<CompactPass> {
     const { clock, limits, metadata, pins } = this.#parts;
     const sparse = await metadata.listSparseStripes(candidateCount);
@@ -142,6 +151,7 @@ export class Compactor {
       for (const run of runs) {
         const item = await this.#readRun(run, signal).catch((error: unknown) => {
           if (isFailure(error)) this.#unreadable.note(run.from.stripeId);
+          if (isFailure(error, 'package-corrupt')) this.#onMiscoded(run.from.stripeId);
           throw error;
         });
         items.push(item);
@@ -180,6 +190,7 @@ export class Compactor {
         filled += chunk.length;
       }
     }
+    provePackages(this.#parts, { from, references }, bytes);
     return {
       bytes,
       entryBytes: 0,
@@ -237,9 +248,31 @@ function mergeRuns(stripeId: StripeId, references: readonly StripeReference[]): 
   return merged;
 }
 
+/**
+ * Bytes that are wrong where they lie may still be computed from others there; once they were coded anew they are wrong for good.
+ *
+ * @param bytes all of the run's
+ * @throws Failure `package-corrupt`
+ */
+function provePackages({ masterKey }: EngineParts, { from, references }: LiveRun, bytes: Uint8Array): void {
+  for (const each of listPackages(references.flatMap(spansOf), from.stripeId)) {
+    const [extent, ...more] = each.extents;
+    // What lies elsewhere in part moves only in part, and is proven by who reads it.
+    if (extent === undefined || more.length > 0) continue;
+    const start = extent.offset - from.offset;
+    if (start < 0 || start + extent.length > bytes.length) continue;
+    if (!opensPackage(masterKey, each, bytes.subarray(start, start + extent.length))) {
+      throw corruptSpan(each.span, `package ${each.index} does not open`);
+    }
+  }
+}
+
+function spansOf(reference: StripeReference): readonly SealedSpan[] {
+  return (reference.kind === 'version' ? reference.version : reference.part).spans;
+}
+
 function extentsOf(reference: StripeReference): Extent[] {
-  const { spans } = reference.kind === 'version' ? reference.version : reference.part;
-  return spans.flatMap((span) => span.extents);
+  return spansOf(reference).flatMap((span) => span.extents);
 }
 
 /** At least how long the manifest's entries about a run will be. */

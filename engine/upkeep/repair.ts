@@ -5,7 +5,7 @@ import type { PlacedShard, Stripe, StripeId } from '../../core/model.ts';
 import { maxSingleBlockBytes } from '../../erasure/geometry.ts';
 import type { EngineParts } from '../engine-parts.ts';
 import { DamageNotes } from './damage-notes.ts';
-import { MiscodedStripes } from './recode-stripe.ts';
+import { MiscodedStripes } from './recode/recode-stripe.ts';
 import { RepairPace } from './repair-pace.ts';
 import { type QueuedStripe, RepairQueue } from './repair-queue.ts';
 import { type RepairOutcome, type RepairSetting, repairCost, repairStripe } from './repair-stripe.ts';

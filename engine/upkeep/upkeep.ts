@@ -1,5 +1,5 @@
 import { isFailure } from '../../core/failure.ts';
-import type { PlacedShard, ProviderId, Stripe } from '../../core/model.ts';
+import type { PlacedShard, ProviderId, Stripe, StripeId } from '../../core/model.ts';
 import type { EngineParts } from '../engine-parts.ts';
 import { FreedCollector } from './collect-freed.ts';
 import { OrphanCollector } from './collect-orphans.ts';
@@ -63,15 +63,13 @@ export class Upkeep {
     this.#orphans = new OrphanCollector(parts);
     const liars = new Liars(parts);
     this.#repairer = new Repairer(parts, { liars });
-    this.#compactor = new Compactor(parts);
     this.#counter = new RedundancyCounter(parts);
-    this.#scrubber = new Scrubber({
-      ...parts,
-      onMiscoded: (id) => {
-        this.#repairer.noteMiscoded(id);
-        this.#runner.kick('repair');
-      },
-    });
+    const onMiscoded = (id: StripeId): void => {
+      this.#repairer.noteMiscoded(id);
+      this.#runner.kick('repair');
+    };
+    this.#compactor = new Compactor(parts, onMiscoded);
+    this.#scrubber = new Scrubber({ ...parts, onMiscoded });
     this.#mover = new ShardMover(parts, liars);
     this.#compactThrottle = new Throttle({
       bytesPerS: compactBytesPerS,

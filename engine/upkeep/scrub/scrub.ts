@@ -2,12 +2,12 @@ import type { Lease } from '../../../core/byte-budget.ts';
 import { isFailure } from '../../../core/failure.ts';
 import { forEachBounded } from '../../../core/for-each-bounded.ts';
 import type { PlacedShard, ProviderId, Stripe, StripeId } from '../../../core/model.ts';
+import { findWrongParity } from '../../../erasure/check-row.ts';
 import { rowCount, storedBlockBytes } from '../../../erasure/geometry.ts';
 import { shardBytes } from '../../../erasure/shard-format.ts';
 import type { EngineParts } from '../../engine-parts.ts';
 import { checkCost, checkShard } from '../check-shard.ts';
 import { Throttle } from '../throttle.ts';
-import { judgeRow } from './judge-row.ts';
 import { RowSample } from './row-sample.ts';
 import { type Backlog, ScrubState } from './scrub-state.ts';
 
@@ -248,7 +248,7 @@ export class Scrubber {
         else if (standing === 'down') this.#state.postpone(shard.providerId, id, pass.lastReadMs(id));
       }
       const blocks = sample.blocks();
-      if (blocks !== undefined && judgeRow(codec, blocks, stripe)?.length !== 0) onMiscoded(id);
+      if (blocks !== undefined && findWrongParity(codec, blocks, stripe).length > 0) onMiscoded(id);
     } finally {
       lease?.release();
     }
