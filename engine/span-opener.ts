@@ -8,6 +8,18 @@ import { packagesOf } from './cut-spans.ts';
 
 const nothing = new Uint8Array(0);
 
+/** The packages that end in one run of a span's sealed bytes. */
+export interface OpenedPackages {
+  /** Of how many pieces the run was. */
+  readonly pieces: number;
+  /** The package that comes after them. */
+  readonly next: number;
+  /** What the span means of them, together in a buffer of its own; perhaps nothing. */
+  readonly plain: Uint8Array;
+  /** The one that did not open, where there is one; `plain` is then what comes before it. */
+  readonly corrupt: number | undefined;
+}
+
 /** Opens a span's packages as its sealed bytes come, and keeps what the span means of them. */
 export class SpanOpener {
   readonly #span: SealedSpan;
@@ -27,33 +39,28 @@ export class SpanOpener {
   }
 
   /**
-   * Yields the plain bytes of all packages that end in the run, together in a buffer of their own; perhaps none. Before a package
-   * that does not open, those that do.
-   *
    * @param run the next bytes, each piece in a buffer of its own: all are given back, and the caller gives them up
-   * @throws Failure `package-corrupt`
+   * @throws Failure `package-corrupt` where there are more of them than packages
    */
-  *open(run: readonly Uint8Array[]): Generator<Uint8Array, void, void> {
+  readonly open = (run: readonly Uint8Array[]): OpenedPackages => {
     const { streamBytes } = this.#span;
-    const pieces = this.#begun.length > 0 ? [this.#begun, ...run] : run;
-    const sealed = { dataKey: this.#dataKey, streamBytes, first: this.#index, pieces };
-    const runBytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
-    // Not from the pool that all share: the buffer's memory is given back at once when it was used.
-    const target = Buffer.allocUnsafeSlow(measureRun(sealed, runBytes).plainBytes);
-    const { packages, plainBytes, sealedBytes, corrupt } = openPackages(sealed, target);
     const first = this.#index;
+    const pieces = this.#begun.length > 0 ? [this.#begun, ...run] : run;
+    const sealed = { dataKey: this.#dataKey, streamBytes, first, pieces };
+    const runBytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
+    const { packages, plainBytes, sealedBytes } = measureRun(sealed, runBytes);
     this.#index += packages;
-    if (corrupt !== undefined) {
-      if (plainBytes > 0) yield cutPackages(this.#span, first, target.subarray(0, plainBytes));
-      throw corruptSpan(this.#span, `package ${corrupt} does not open`);
-    }
     this.#begun = copyFrom(pieces, sealedBytes);
     if (this.#index > this.#last + 1 || (this.#index > this.#last && this.#begun.length > 0)) {
       throw corruptSpan(this.#span, 'there are more sealed bytes than packages');
     }
+    // Not from the pool that all share: the buffer's memory is given back at once when it was used.
+    const target = Buffer.allocUnsafeSlow(plainBytes);
+    const opened = openPackages(sealed, target);
     for (const piece of run) releaseMemory(piece);
-    if (plainBytes > 0) yield cutPackages(this.#span, first, target);
-  }
+    const plain = cutPackages(this.#span, first, target.subarray(0, opened.plainBytes));
+    return { pieces: run.length, next: this.#index, plain, corrupt: opened.corrupt };
+  };
 
   /** @throws Failure `package-corrupt` where bytes are missing at the end */
   finish(): void {

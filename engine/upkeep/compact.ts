@@ -174,7 +174,8 @@ export class Compactor {
   async #readRun({ from, references }: LiveRun, signal: AbortSignal): Promise<PackItem> {
     const bytes = new Uint8Array(from.length);
     let filled = 0;
-    for await (const run of readExtents(this.#parts, [from], signal)) {
+    const take = (run: readonly Uint8Array[]): readonly Uint8Array[] => run;
+    for await (const run of readExtents(this.#parts, [from], { proof: 'digests', signal, take })) {
       for (const chunk of run) {
         bytes.set(chunk, filled);
         filled += chunk.length;
