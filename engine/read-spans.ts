@@ -10,6 +10,7 @@ import type { EngineParts } from './engine-parts.ts';
 import type { PieceCache } from './piece-cache.ts';
 import { readExtents } from './read-extents.ts';
 import { readPiece } from './read-piece.ts';
+import { openRun } from './row-work/open-run.ts';
 import { corruptSpan, cutPackages, type OpenedPackages, SpanOpener } from './span-opener.ts';
 
 /**
@@ -60,7 +61,7 @@ async function* readSpan(
   const dataKey = unwrapKey(parts, span);
   let next = packagesOf(span).first;
   try {
-    const opener = new SpanOpener(span, dataKey);
+    const opener = new SpanOpener(span, { dataKey, openRun: (run) => parts.rowWork.open(run) });
     for await (const opened of readExtents(parts, span.extents, { proof: 'tags', signal, take: opener.open })) {
       failCorrupt(span, opened);
       parts.blocks.noteVerified(opened.pieces);
@@ -72,7 +73,7 @@ async function* readSpan(
     if (!isFailure(error, 'package-corrupt')) throw error;
   }
   const rest = cutFromPackage(span, next);
-  const opener = new SpanOpener(rest, dataKey);
+  const opener = new SpanOpener(rest, { dataKey, openRun });
   for await (const opened of readExtents(parts, rest.extents, { proof: 'digests', signal, take: opener.open })) {
     if (opened.plain.length > 0) yield opened.plain;
     failCorrupt(rest, opened);

@@ -1,10 +1,10 @@
 import { Failure } from '../core/failure.ts';
 import type { SealedSpan } from '../core/model.ts';
-import { releaseMemory } from '../core/release-memory.ts';
 import type { DataKey } from '../crypto/data-key.ts';
-import { measureRun, openPackages } from '../crypto/open-packages.ts';
+import { measureRun, type SealedRun } from '../crypto/open-packages.ts';
 import { packageBytes } from '../crypto/sealed-stream.ts';
 import { packagesOf } from './cut-spans.ts';
+import type { PlainRun } from './row-work/open-run.ts';
 
 const nothing = new Uint8Array(0);
 
@@ -24,42 +24,44 @@ export interface OpenedPackages {
 export class SpanOpener {
   readonly #span: SealedSpan;
   readonly #dataKey: DataKey;
+  readonly #openRun: (run: SealedRun) => PlainRun | Promise<PlainRun>;
   /** The package that comes next. */
   #index: number;
   readonly #last: number;
   /** The beginning of that package, where its rest is in the next run. */
   #begun: Uint8Array = nothing;
 
-  constructor(span: SealedSpan, dataKey: DataKey) {
+  constructor(span: SealedSpan, how: { dataKey: DataKey; openRun: (run: SealedRun) => PlainRun | Promise<PlainRun> }) {
     this.#span = span;
-    this.#dataKey = dataKey;
+    this.#dataKey = how.dataKey;
+    this.#openRun = how.openRun;
     const { first, last } = packagesOf(span);
     this.#index = first;
     this.#last = last;
   }
 
   /**
+   * May be called again before it settles, with what follows.
+   *
    * @param run the next bytes, each piece in a buffer of its own: all are given back, and the caller gives them up
    * @throws Failure `package-corrupt` where there are more of them than packages
    */
-  readonly open = (run: readonly Uint8Array[]): OpenedPackages => {
+  readonly open = async (run: readonly Uint8Array[]): Promise<OpenedPackages> => {
     const { streamBytes } = this.#span;
     const first = this.#index;
     const pieces = this.#begun.length > 0 ? [this.#begun, ...run] : run;
     const sealed = { dataKey: this.#dataKey, streamBytes, first, pieces };
     const runBytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
-    const { packages, plainBytes, sealedBytes } = measureRun(sealed, runBytes);
-    this.#index += packages;
+    const { packages, sealedBytes } = measureRun(sealed, runBytes);
+    const next = first + packages;
+    // What comes next does not wait until these are open.
+    this.#index = next;
     this.#begun = copyFrom(pieces, sealedBytes);
-    if (this.#index > this.#last + 1 || (this.#index > this.#last && this.#begun.length > 0)) {
+    if (next > this.#last + 1 || (next > this.#last && this.#begun.length > 0)) {
       throw corruptSpan(this.#span, 'there are more sealed bytes than packages');
     }
-    // Not from the pool that all share: the buffer's memory is given back at once when it was used.
-    const target = Buffer.allocUnsafeSlow(plainBytes);
-    const opened = openPackages(sealed, target);
-    for (const piece of run) releaseMemory(piece);
-    const plain = cutPackages(this.#span, first, target.subarray(0, opened.plainBytes));
-    return { pieces: run.length, next: this.#index, plain, corrupt: opened.corrupt };
+    const { plain, corrupt } = await this.#openRun(sealed);
+    return { pieces: run.length, next, plain: cutPackages(this.#span, first, plain), corrupt };
   };
 
   /** @throws Failure `package-corrupt` where bytes are missing at the end */
@@ -81,13 +83,24 @@ export function corruptSpan(span: SealedSpan, reason: string): Failure {
   return new Failure('package-corrupt', { stripeId: span.extents[0]?.stripeId ?? '', reason });
 }
 
-/** A copy of what lies behind the first `skip` bytes of pieces. */
+/** A copy of what lies behind the first `skip` bytes of pieces, in a buffer of its own. */
 function copyFrom(pieces: readonly Uint8Array[], skip: number): Uint8Array {
   let left = skip;
   const rest: Uint8Array[] = [];
+  let restBytes = 0;
   for (const piece of pieces) {
-    if (left < piece.length) rest.push(piece.subarray(left));
+    if (left < piece.length) {
+      rest.push(piece.subarray(left));
+      restBytes += piece.length - left;
+    }
     left = Math.max(left - piece.length, 0);
   }
-  return rest.length === 0 ? nothing : Buffer.concat(rest);
+  if (restBytes === 0) return nothing;
+  const copy = new Uint8Array(restBytes);
+  let at = 0;
+  for (const piece of rest) {
+    copy.set(piece, at);
+    at += piece.length;
+  }
+  return copy;
 }
