@@ -95,7 +95,7 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
   const prober = new ProviderProber({ listProviders, health: fleet.health });
   prober.start();
   opened.defer(() => prober.stop());
-  const rowThreads = createRowThreads();
+  const rowThreads = createRowThreads(config);
   opened.defer(() => rowThreads?.close());
   const { engine, upkeep, journal } = createEngine({
     rowThreads,
@@ -167,9 +167,9 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
   };
 }
 
-/** One core is left to the event loop; and no more threads than one process can feed. */
-function createRowThreads(): RowThreads | undefined {
-  const count = Math.min(availableParallelism() - 1, maxRowThreads);
+/** Unless it is set, one core is left to the event loop; and no more threads than one process can feed. */
+function createRowThreads({ rowThreads }: Config): RowThreads | undefined {
+  const count = rowThreads ?? Math.min(availableParallelism() - 1, maxRowThreads);
   return count > 0 ? new RowThreads({ count }) : undefined;
 }
 

@@ -193,6 +193,8 @@ const schema = z.strictObject({
       revectorize: z.boolean().default(false),
     })
     .prefault({}),
+  /** Threads that code rows of large objects and open what is read of them. One fewer than there are cores, and eight at most, unless given; 0: none. */
+  rowThreads: z.int().min(0).max(64).optional(),
   /** What the ETag of new objects and parts is, where their bucket does not say. */
   etags: z.enum(etagKinds).default('md5'),
   limits,

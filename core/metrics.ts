@@ -5,6 +5,7 @@ import Registry from 'prom-client/lib/registry.js';
 import { durationBuckets } from './duration-buckets.ts';
 import { ProcessMetrics } from './process-metrics.ts';
 import { RequestMetrics } from './request-metrics.ts';
+import { RowTaskCounts } from './row-task-counts.ts';
 import { TalliedFigures } from './tallied-figures.ts';
 import { TalliedHistogram } from './tallied-histogram.ts';
 
@@ -326,6 +327,7 @@ export class Metrics {
     help: 'Length of the last snapshot of this process before sealing and coding',
     registers: this.#registers,
   });
+  readonly rowTasks = new RowTaskCounts(this.registry);
   readonly #budgets = new BudgetGauges(this.registry);
   readonly budgetBytes = this.#budgets.budgetBytes;
   readonly budgetWaiting = this.#budgets.budgetWaiting;

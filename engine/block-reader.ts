@@ -146,15 +146,17 @@ export class BlockReader {
     this.#smallReads[source].value++;
   }
 
-  /** Counts a block, or a piece of one, that was proven elsewhere. */
-  noteVerified(): void {
-    this.#verified.value++;
+  /** Counts blocks, or pieces of them, that were proven elsewhere. */
+  noteVerified(count: number): void {
+    this.#verified.value += count;
   }
 
-  /** As `readPiece`, for pieces that a block is rebuilt from; a failure is noted, since nobody else will ask for the block. */
+  /** As `readPiece`, for pieces of a row's blocks; a failure is noted, since nobody else will ask for the block. */
   async readPieceOfRow(stripe: Stripe, place: PiecePlace, length: number, signal: AbortSignal): Promise<Uint8Array> {
     try {
-      return await this.readPiece(stripe, place, length, signal);
+      const bytes = await this.readPiece(stripe, place, length, signal);
+      if (bytes.length !== length) throw corrupt(place.shard, `${bytes.length} bytes came in the place of ${length}`);
+      return bytes;
     } catch (error) {
       this.#noteFailure(stripe, place.shard, error, signal);
       throw error;

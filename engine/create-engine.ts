@@ -32,6 +32,7 @@ import type { VerifyReport } from './recovery/verify-report.ts';
 import { type VerifyOptions, verifyStore } from './recovery/verify-store.ts';
 import { RowPool, rowBufferBytes } from './row-pool.ts';
 import type { RowThreads } from './row-work/row-threads.ts';
+import { RowWork } from './row-work/row-work.ts';
 import { StripePins } from './stripe-pins.ts';
 import { ClientLoad } from './upkeep/client-load.ts';
 import { Upkeep } from './upkeep/upkeep.ts';
@@ -70,7 +71,7 @@ export function createEngine(parts: {
   md5?: Md5Lanes;
   /** What ETags are where a bucket does not say; MD5 unless given. */
   etags?: ETagKind;
-  /** Threads for large objects; whoever made them closes them. None unless given: the process codes them itself. */
+  /** Threads for large objects; whoever made them closes them. None unless given: the process does their work itself. */
   rowThreads?: RowThreads | undefined;
   /** Whether changes of the metadata go to the providers as well; off unless set. */
   isJournaling?: boolean;
@@ -89,7 +90,7 @@ export function createEngine(parts: {
     md5: parts.md5 ?? new Md5Lanes({ kernels: undefined, laneCount: 0, onHashed: metrics.noteMd5 }),
     etags: parts.etags ?? 'md5',
     writeBudget,
-    rowThreads: parts.rowThreads,
+    rowWork: new RowWork({ codec: parts.codec, threads: parts.rowThreads, metrics }),
     rows: new RowPool(writeBudget, { isShared: parts.rowThreads !== undefined }),
     packRows: new RowPool(budget('packs', maxPacksUnderWay * maxRowBytes(parts.profiles))),
     packerOf: (profile) => {

@@ -31,6 +31,21 @@ export function packagesOf({ offset, length }: Pick<SealedSpan, 'offset' | 'leng
   return { first: Math.floor(offset / packageBytes), last: Math.floor((offset + length - 1) / packageBytes) };
 }
 
+/** What a span means from a package on, whether or not all of it is there. */
+export function cutFromPackage(span: SealedSpan, index: number): SealedSpan {
+  const { first } = packagesOf(span);
+  if (index === first) return span;
+  const offset = index * packageBytes;
+  const skip = (index - first) * sealedPackageBytes;
+  const heldBytes = span.extents.reduce((sum, { length }) => sum + length, 0);
+  return {
+    ...span,
+    offset,
+    length: span.offset + span.length - offset,
+    extents: cutExtents(span.extents, skip, heldBytes - skip),
+  };
+}
+
 function cutSpan(span: SealedSpan, skip: number, length: number): SealedSpan {
   const offset = span.offset + skip;
   const { first, last } = packagesOf({ offset, length });

@@ -15,7 +15,7 @@ import type { EngineLimits } from './engine-limits.ts';
 import type { Packer } from './packer.ts';
 import type { PieceCache } from './piece-cache.ts';
 import type { RowPool } from './row-pool.ts';
-import type { RowThreads } from './row-work/row-threads.ts';
+import type { RowWork } from './row-work/row-work.ts';
 import type { StripePins } from './stripe-pins.ts';
 import type { ClientLoad } from './upkeep/client-load.ts';
 import type { UpkeepLocks } from './upkeep/upkeep-locks.ts';
@@ -39,8 +39,8 @@ export interface EngineParts {
   /** Memory for uploads on their way; `rows` takes from it too. */
   readonly writeBudget: ByteBudget;
   readonly rows: RowPool;
-  /** Where rows of large objects are coded, where there is more than one core. */
-  readonly rowThreads: RowThreads | undefined;
+  /** Codes and opens rows of large objects, in threads where there are any. */
+  readonly rowWork: RowWork;
   /** Rows of packs, of which there are few, under a budget of their own: items wait for them and hold memory meanwhile. */
   readonly packRows: RowPool;
   readonly packerOf: (profile: Profile) => Packer;

@@ -4,13 +4,14 @@ import type { DataKey } from '../crypto/data-key.ts';
 import { openPackage, sealedPackageBytes } from '../crypto/sealed-stream.ts';
 import { rowDataBytes } from '../erasure/geometry.ts';
 import type { PiecePlace } from './block-reader.ts';
-import { packagesOf } from './cut-spans.ts';
+import { cutFromPackage, packagesOf } from './cut-spans.ts';
 import type { WholeRead } from './engine.ts';
 import type { EngineParts } from './engine-parts.ts';
 import type { PieceCache } from './piece-cache.ts';
 import { readExtents } from './read-extents.ts';
 import { readPiece } from './read-piece.ts';
-import { corruptSpan, cutPackages, SpanOpener } from './span-opener.ts';
+import { openRun } from './row-work/open-run.ts';
+import { corruptSpan, cutPackages, type OpenedPackages, SpanOpener } from './span-opener.ts';
 
 /**
  * The plain bytes of spans, in order. Every package is opened before a byte of it leaves. Chunks belong to the consumer, each a
@@ -42,14 +43,47 @@ export async function* readThroughBlocks(
   const ids = [...new Set(spans.flatMap((span) => span.extents.map(({ stripeId }) => stripeId)))];
   parts.pins.pin(ids);
   try {
-    for (const span of spans) {
-      const opener = new SpanOpener(span, unwrapKey(parts, span));
-      for await (const run of readExtents(parts, span.extents, signal)) yield* opener.open(run);
-      opener.finish();
-    }
+    for (const span of spans) yield* readSpan(parts, span, signal);
   } finally {
     parts.pins.unpin(ids);
   }
+}
+
+/**
+ * The bytes of a span, proven by the tags of its packages. From a run on in which one does not open, the rest is read anew, block by block
+ * with its digest, which tells whose block is wrong and has it rebuilt.
+ */
+async function* readSpan(
+  parts: EngineParts,
+  span: SealedSpan,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, void> {
+  const dataKey = unwrapKey(parts, span);
+  let next = packagesOf(span).first;
+  try {
+    const opener = new SpanOpener(span, { dataKey, openRun: (run) => parts.rowWork.open(run) });
+    for await (const opened of readExtents(parts, span.extents, { proof: 'tags', signal, take: opener.open })) {
+      failCorrupt(span, opened);
+      parts.blocks.noteVerified(opened.pieces);
+      if (opened.plain.length > 0) yield opened.plain;
+      next = opened.next;
+    }
+    return opener.finish();
+  } catch (error) {
+    if (!isFailure(error, 'package-corrupt')) throw error;
+  }
+  const rest = cutFromPackage(span, next);
+  const opener = new SpanOpener(rest, { dataKey, openRun });
+  for await (const opened of readExtents(parts, rest.extents, { proof: 'digests', signal, take: opener.open })) {
+    if (opened.plain.length > 0) yield opened.plain;
+    failCorrupt(rest, opened);
+  }
+  opener.finish();
+}
+
+/** @throws Failure `package-corrupt` */
+function failCorrupt(span: SealedSpan, { corrupt }: OpenedPackages): void {
+  if (corrupt !== undefined) throw corruptSpan(span, `package ${corrupt} does not open`);
 }
 
 /** A span that one extent holds, in no more than two packages: only such bytes can lie within one block. */
@@ -117,7 +151,7 @@ async function openPiece(parts: EngineParts, span: ShortSpan, signal: AbortSigna
     const sealed = await readPiece(parts, { stripe, place, length }, signal);
     if (sealed === undefined) return undefined;
     const plain = openPackages(span, unwrapKey(parts, span), sealed);
-    parts.blocks.noteVerified();
+    parts.blocks.noteVerified(1);
     return plain;
   } finally {
     parts.pins.unpin([stripeId]);

@@ -1,59 +1,68 @@
 import { Failure } from '../core/failure.ts';
 import type { SealedSpan } from '../core/model.ts';
-import { releaseMemory } from '../core/release-memory.ts';
 import type { DataKey } from '../crypto/data-key.ts';
-import { measureRun, openPackages } from '../crypto/open-packages.ts';
+import { measureRun, type SealedRun } from '../crypto/open-packages.ts';
 import { packageBytes } from '../crypto/sealed-stream.ts';
 import { packagesOf } from './cut-spans.ts';
+import type { PlainRun } from './row-work/open-run.ts';
 
 const nothing = new Uint8Array(0);
+
+/** The packages that end in one run of a span's sealed bytes. */
+export interface OpenedPackages {
+  /** Of how many pieces the run was. */
+  readonly pieces: number;
+  /** The package that comes after them. */
+  readonly next: number;
+  /** What the span means of them, together in a buffer of its own; perhaps nothing. */
+  readonly plain: Uint8Array;
+  /** The one that did not open, where there is one; `plain` is then what comes before it. */
+  readonly corrupt: number | undefined;
+}
 
 /** Opens a span's packages as its sealed bytes come, and keeps what the span means of them. */
 export class SpanOpener {
   readonly #span: SealedSpan;
   readonly #dataKey: DataKey;
+  readonly #openRun: (run: SealedRun) => PlainRun | Promise<PlainRun>;
   /** The package that comes next. */
   #index: number;
   readonly #last: number;
   /** The beginning of that package, where its rest is in the next run. */
   #begun: Uint8Array = nothing;
 
-  constructor(span: SealedSpan, dataKey: DataKey) {
+  constructor(span: SealedSpan, how: { dataKey: DataKey; openRun: (run: SealedRun) => PlainRun | Promise<PlainRun> }) {
     this.#span = span;
-    this.#dataKey = dataKey;
+    this.#dataKey = how.dataKey;
+    this.#openRun = how.openRun;
     const { first, last } = packagesOf(span);
     this.#index = first;
     this.#last = last;
   }
 
   /**
-   * Yields the plain bytes of all packages that end in the run, together in a buffer of their own; perhaps none. Before a package
-   * that does not open, those that do.
+   * May be called again before it settles, with what follows.
    *
    * @param run the next bytes, each piece in a buffer of its own: all are given back, and the caller gives them up
-   * @throws Failure `package-corrupt`
+   * @throws Failure `package-corrupt` where there are more of them than packages
    */
-  *open(run: readonly Uint8Array[]): Generator<Uint8Array, void, void> {
+  readonly open = async (run: readonly Uint8Array[]): Promise<OpenedPackages> => {
     const { streamBytes } = this.#span;
-    const pieces = this.#begun.length > 0 ? [this.#begun, ...run] : run;
-    const sealed = { dataKey: this.#dataKey, streamBytes, first: this.#index, pieces };
-    const runBytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
-    // Not from the pool that all share: the buffer's memory is given back at once when it was used.
-    const target = Buffer.allocUnsafeSlow(measureRun(sealed, runBytes).plainBytes);
-    const { packages, plainBytes, sealedBytes, corrupt } = openPackages(sealed, target);
     const first = this.#index;
-    this.#index += packages;
-    if (corrupt !== undefined) {
-      if (plainBytes > 0) yield cutPackages(this.#span, first, target.subarray(0, plainBytes));
-      throw corruptSpan(this.#span, `package ${corrupt} does not open`);
-    }
+    const pieces = this.#begun.length > 0 ? [this.#begun, ...run] : run;
+    const sealed = { dataKey: this.#dataKey, streamBytes, first, pieces };
+    const runBytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
+    const { packages, sealedBytes } = measureRun(sealed, runBytes);
+    const next = first + packages;
+    // What comes next does not wait until these are open.
+    this.#index = next;
     this.#begun = copyFrom(pieces, sealedBytes);
-    if (this.#index > this.#last + 1 || (this.#index > this.#last && this.#begun.length > 0)) {
+    if (next > this.#last + 1 || (next > this.#last && this.#begun.length > 0)) {
       throw corruptSpan(this.#span, 'there are more sealed bytes than packages');
     }
-    for (const piece of run) releaseMemory(piece);
-    if (plainBytes > 0) yield cutPackages(this.#span, first, target);
-  }
+    const { plain, corrupt } = await this.#openRun(sealed);
+    return { pieces: run.length, next, plain: cutPackages(this.#span, first, plain), corrupt };
+  };
 
   /** @throws Failure `package-corrupt` where bytes are missing at the end */
   finish(): void {
@@ -74,13 +83,24 @@ export function corruptSpan(span: SealedSpan, reason: string): Failure {
   return new Failure('package-corrupt', { stripeId: span.extents[0]?.stripeId ?? '', reason });
 }
 
-/** A copy of what lies behind the first `skip` bytes of pieces. */
+/** A copy of what lies behind the first `skip` bytes of pieces, in a buffer of its own. */
 function copyFrom(pieces: readonly Uint8Array[], skip: number): Uint8Array {
   let left = skip;
   const rest: Uint8Array[] = [];
+  let restBytes = 0;
   for (const piece of pieces) {
-    if (left < piece.length) rest.push(piece.subarray(left));
+    if (left < piece.length) {
+      rest.push(piece.subarray(left));
+      restBytes += piece.length - left;
+    }
     left = Math.max(left - piece.length, 0);
   }
-  return rest.length === 0 ? nothing : Buffer.concat(rest);
+  if (restBytes === 0) return nothing;
+  const copy = new Uint8Array(restBytes);
+  let at = 0;
+  for (const piece of rest) {
+    copy.set(piece, at);
+    at += piece.length;
+  }
+  return copy;
 }

@@ -15,12 +15,10 @@ import type { EngineParts } from './engine-parts.ts';
 import { boundManifest, encodeManifest, type ManifestEntry, sealManifest } from './manifest.ts';
 import { maxETag } from './opaque-etag.ts';
 import type { Row } from './row-pool.ts';
-import { codeRow } from './row-work/code-row.ts';
+import { leastThreadedBytes } from './row-work/row-work.ts';
 import { countStripes, planStripe, type StripePlan } from './stripe-plan.ts';
 import { StripeWriter } from './stripe-writer.ts';
 
-/** From this length on a row has enough work in it that handing it to a thread pays. */
-const leastThreadedBytes = 256 * 1024;
 const nothing = new Uint8Array(0);
 
 export interface WriteRequest {
@@ -56,7 +54,7 @@ export async function writeContent(
   const dataKey = createDataKey();
   const sealer = new StreamSealer(dataKey, sizeBytes);
   // Where the length is known, plain bytes can be put where the sealed ones will be, and be sealed there by a thread.
-  const isThreaded = parts.rowThreads !== undefined && sizeBytes !== undefined && sizeBytes >= leastThreadedBytes;
+  const isThreaded = parts.rowWork.hasThreads && sizeBytes !== undefined && sizeBytes >= leastThreadedBytes;
   const wrappedKey = parts.masterKey.wrap(dataKey);
   const manifestBytes = boundManifestBytes(profile, sizeBytes, wrappedKey, describe);
   const storedBytes = sizeBytes === undefined ? undefined : sealedBytes(sizeBytes) + manifestBytes;
@@ -308,8 +306,7 @@ class ContentWriter {
     this.#lead = leadOfNext(piece, row.filled(0, length));
     this.#rowFrom = this.#sealedBytes;
     const job = { ...row.describe(), piece: length > 0 ? { ...piece, length } : undefined };
-    const { rowThreads, codec } = this.#parts;
-    const coded = rowThreads?.tryCode(job) ?? Promise.resolve(codeRow(codec, job));
+    const coded = this.#parts.rowWork.code(job);
     // Whoever waits for it next sees the error; nobody may be waiting yet.
     coded.catch(() => {});
     this.#coding = coded;

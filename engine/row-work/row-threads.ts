@@ -1,30 +1,32 @@
 import { Worker } from 'node:worker_threads';
+import type { SealedRun } from '../../crypto/open-packages.ts';
 import type { RowJob } from './code-row.ts';
+import type { PlainRun } from './open-run.ts';
 
-/** What a thread says: that it is there, and then of one job after the other how it went. */
-export interface RowAnswer {
-  readonly isReady?: boolean;
-  readonly digests?: Uint8Array[];
-  readonly error?: unknown;
-}
+/** What a thread is asked to do: to code a row, or to open sealed bytes. */
+export type RowTask = { readonly code: RowJob } | { readonly open: SealedRun };
+
+/** What a thread says: that it is there, and then of one task after the other how it went. */
+export type RowAnswer = { readonly isReady: true } | { readonly result: unknown } | { readonly error: unknown };
 
 interface Waiting {
-  readonly resolve: (digests: Uint8Array[]) => void;
+  readonly resolve: (result: unknown) => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** Jobs that a thread has at once: with a second one it need not wait for the event loop in between. */
-const jobsEach = 2;
-/** A process that codes little does so itself: its start is not to wait for threads, nor its memory to hold them. */
+/** Tasks that a thread has at once: with a second one it need not wait for the event loop in between. */
+const tasksEach = 2;
+/** A process that has little to do does it itself: its start is not to wait for threads, nor its memory to hold them. */
 const defaultStartAfter = 8;
 /** After so many threads that died no more are started. */
 const maxDeaths = 16;
 
 /**
- * Threads that seal, code and digest rows, so that the event loop is left with the sockets and the ETags, and other cores with the rest
- * (docs/decisions/0026). Rows lie in shared memory, so that only a message goes to and fro.
+ * Threads that seal, code and digest rows, and open what was read, so that the event loop is left with the sockets and the ETags, and other cores
+ * with the rest (docs/decisions/0026, 0030). Rows that are coded lie in shared memory, so that only a message goes to and fro; sealed bytes
+ * are given away, and plain ones come back.
  *
- * A thread that dies fails the rows that it had; another one takes its place.
+ * A thread that dies fails what it had; another one takes its place.
  */
 export class RowThreads {
   readonly #count: number;
@@ -35,7 +37,7 @@ export class RowThreads {
   #deaths = 0;
   #isClosed = false;
 
-  /** @param parts.count how many threads at most; @param parts.startAfter so many rows are not taken before threads are started */
+  /** @param parts.count how many threads at most; @param parts.startAfter so many tasks are not taken before threads are started */
   constructor(parts: { count: number; startAfter?: number; startThread?: () => Worker }) {
     this.#count = parts.count;
     this.#startAfter = parts.startAfter ?? defaultStartAfter;
@@ -49,15 +51,33 @@ export class RowThreads {
    * @returns undefined where no thread can take it now: then it is for the caller to do
    */
   tryCode(job: RowJob): Promise<Uint8Array[]> | undefined {
-    if (this.#isClosed || !(job.memory instanceof SharedArrayBuffer)) return undefined;
+    if (!(job.memory instanceof SharedArrayBuffer)) return undefined;
+    return this.#findThread()?.run({ code: job }, []) as Promise<Uint8Array[]> | undefined;
+  }
+
+  /**
+   * What `openRun` makes of sealed bytes, once a thread has done it. Each piece must be all that is used of the memory beneath it, which is given
+   * away.
+   *
+   * @returns undefined where no thread can take it now: then it is for the caller to do, and the pieces are as they were
+   */
+  tryOpen(run: SealedRun): Promise<PlainRun> | undefined {
+    const buffers = run.pieces.map(({ buffer }) => buffer as ArrayBuffer);
+    return this.#findThread()?.run({ open: run }, buffers) as Promise<PlainRun> | undefined;
+  }
+
+  /** The thread that has the least to do; undefined where all have enough, or none is there yet. */
+  #findThread(): RowThread | undefined {
+    if (this.#isClosed) return undefined;
     this.#asked += 1;
     if (this.#asked <= this.#startAfter) return undefined;
     while (this.#threads.length < this.#count && this.#deaths < maxDeaths) this.#start();
     let best: RowThread | undefined;
     for (const thread of this.#threads) {
-      if (thread.isReady && thread.jobs < jobsEach && (best === undefined || thread.jobs < best.jobs)) best = thread;
+      if (thread.isReady && thread.tasks < tasksEach && (best === undefined || thread.tasks < best.tasks))
+        best = thread;
     }
-    return best?.run(job);
+    return best;
   }
 
   /** Ends all threads; what they have not done fails. */
@@ -96,22 +116,23 @@ class RowThread {
       this.isReady = false;
       onEnd();
       for (const { reject } of this.#waiting.splice(0)) {
-        reject(new Error('a thread that codes rows ended in the middle of its work', { cause }));
+        reject(new Error('a thread for rows ended in the middle of its work', { cause }));
       }
     });
     // An idle thread does not keep the process from ending.
     worker.unref();
   }
 
-  get jobs(): number {
+  get tasks(): number {
     return this.#waiting.length;
   }
 
-  run(job: RowJob): Promise<Uint8Array[]> {
+  /** @param given memory that is the thread's from now on */
+  run(task: RowTask, given: readonly ArrayBuffer[]): Promise<unknown> {
     return new Promise((resolve, reject) => {
+      this.#worker.postMessage(task, given);
       this.#waiting.push({ resolve, reject });
       this.#worker.ref();
-      this.#worker.postMessage(job);
     });
   }
 
@@ -119,14 +140,14 @@ class RowThread {
     await this.#worker.terminate();
   }
 
-  #take({ isReady, digests, error }: RowAnswer): void {
-    if (isReady) {
+  #take(answer: RowAnswer): void {
+    if ('isReady' in answer) {
       this.isReady = true;
       return;
     }
     const waiting = this.#waiting.shift();
     if (this.#waiting.length === 0) this.#worker.unref();
-    if (digests !== undefined) waiting?.resolve(digests);
-    else waiting?.reject(error);
+    if ('error' in answer) waiting?.reject(answer.error);
+    else waiting?.resolve(answer.result);
   }
 }

@@ -1,10 +1,11 @@
 import { parentPort } from 'node:worker_threads';
 import { chooseCodec, listCodecs } from '../../erasure/choose-codec.ts';
 import type { ErasureCodec } from '../../erasure/erasure-codec.ts';
-import { codeRow, type RowJob } from './code-row.ts';
-import type { RowAnswer } from './row-threads.ts';
+import { codeRow } from './code-row.ts';
+import { openRun } from './open-run.ts';
+import type { RowAnswer, RowTask } from './row-threads.ts';
 
-/** The thread of `RowThreads`: one row after the other, each in memory that is shared. */
+/** The thread of `RowThreads`: one task after the other. */
 
 const codecs = new Map<string, Promise<ErasureCodec>>();
 
@@ -20,17 +21,25 @@ function codecFor(k: number, m: number): Promise<ErasureCodec> {
   return codec;
 }
 
-async function answer(job: RowJob): Promise<RowAnswer> {
+/** What came of a task, and the memory that goes with it. */
+async function perform(task: RowTask): Promise<{ answer: RowAnswer; given: ArrayBuffer[] }> {
   try {
-    return { digests: codeRow(await codecFor(job.k, job.m), job) };
+    if ('code' in task) {
+      return { answer: { result: codeRow(await codecFor(task.code.k, task.code.m), task.code) }, given: [] };
+    }
+    const result = openRun(task.open);
+    return { answer: { result }, given: [result.plain.buffer as ArrayBuffer] };
   } catch (error) {
-    return { error };
+    return { answer: { error }, given: [] };
   }
 }
 
-// Answers come in the order of jobs: one is not begun before the one before it is done.
+// Answers come in the order of tasks: one is not begun before the one before it is done.
 let last: Promise<unknown> = Promise.resolve();
-parentPort?.on('message', (job: RowJob) => {
-  last = last.then(async () => parentPort?.postMessage(await answer(job)));
+parentPort?.on('message', (task: RowTask) => {
+  last = last.then(async () => {
+    const { answer, given } = await perform(task);
+    parentPort?.postMessage(answer, given);
+  });
 });
 parentPort?.postMessage({ isReady: true } satisfies RowAnswer);

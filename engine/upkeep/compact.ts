@@ -11,7 +11,7 @@ import { listPackages, opensPackage } from '../list-packages.ts';
 import { boundManifest, contentOf, EntryText, type ManifestEntry } from '../manifest.ts';
 import { layOutPack } from '../pack-layout.ts';
 import { maxManifestBytes, type PackItem, writePack } from '../packer.ts';
-import { readExtents } from '../read-extents.ts';
+import { readExtent } from '../read-extents.ts';
 import { RecentNotes } from '../recent-notes.ts';
 import { corruptSpan } from '../span-opener.ts';
 
@@ -182,14 +182,7 @@ export class Compactor {
   }
 
   async #readRun({ from, references }: LiveRun, signal: AbortSignal): Promise<PackItem> {
-    const bytes = new Uint8Array(from.length);
-    let filled = 0;
-    for await (const run of readExtents(this.#parts, [from], signal)) {
-      for (const chunk of run) {
-        bytes.set(chunk, filled);
-        filled += chunk.length;
-      }
-    }
+    const bytes = await readExtent(this.#parts, from, signal);
     provePackages(this.#parts, { from, references }, bytes);
     return {
       bytes,

@@ -136,7 +136,8 @@ export class Repairer {
     let repaired = await this.#miscoded.mend(signal);
     await forEachBounded(this.#damages.takeStripes(), this.#width, async (id) => {
       signal.throwIfAborted();
-      repaired += (await this.#tryRepair(id, signal)).repaired;
+      const outcome = await this.#tryRepair(id, signal);
+      repaired += outcome.repaired;
     });
     return repaired;
   }

@@ -36,6 +36,12 @@ test('the root key comes from HOLDFAST_ROOT_USER, else from the AWS variables', 
   assert.deepEqual(parseConfig(both).root, { accessKeyId: 'own', secretAccessKey: 'own-secret' });
 });
 
+test('threads for rows may be none, and are counted by the cores unless it is said how many', () => {
+  assert.equal(parseConfig({}).rowThreads, undefined);
+  assert.equal(parseConfig({}, JSON.stringify({ rowThreads: 0 })).rowThreads, 0);
+  assert.match(faultsOf({}, { rowThreads: -1 }).join(), /^rowThreads/);
+});
+
 test('every fault is named at once', () => {
   const provider = { id: 'p1', kind: 'directory', path: 'x' };
   const faults = faultsOf(

@@ -2,13 +2,19 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { Worker } from 'node:worker_threads';
+import { Metrics } from '../../core/metrics.ts';
 import { createDataKey } from '../../crypto/data-key.ts';
+import type { SealedRun } from '../../crypto/open-packages.ts';
+import { sealedBytes, sealWhole } from '../../crypto/sealed-stream.ts';
 import { codeRow, type RowJob } from '../../engine/row-work/code-row.ts';
+import { openRun } from '../../engine/row-work/open-run.ts';
 import { RowThreads } from '../../engine/row-work/row-threads.ts';
+import { RowWork } from '../../engine/row-work/row-work.ts';
 import { createPackageCodec } from '../../erasure/package-codec.ts';
 import { patternBytes } from '../harness/pattern-bytes.ts';
 import {
   assertBudgetsFree,
+  bucketName,
   countShards,
   createTestEngine,
   failure,
@@ -123,7 +129,67 @@ describe('threads for rows', () => {
   });
 });
 
-describe('large objects whose rows are coded in threads', () => {
+describe('threads that open what was read', () => {
+  const dataKey = createDataKey();
+  const streamBytes = 300 * KiB;
+  const plain = patternBytes(streamBytes, 'plain');
+
+  /** In pieces that end anywhere, each in a buffer of its own. */
+  function createRun(): SealedRun {
+    const sealed = new Uint8Array(sealedBytes(streamBytes));
+    sealWhole(dataKey, plain, sealed);
+    const pieces = [sealed.slice(0, 100_000), sealed.slice(100_000, 100_001), sealed.slice(100_001)];
+    return { dataKey, streamBytes, first: 0, pieces };
+  }
+
+  it('do what this one would have done, with memory that is given to and fro', async () => {
+    const threads = await startThreads(1);
+    const run = createRun();
+    const opened = await threads.tryOpen(run);
+    assert.ok(Buffer.from(opened!.plain).equals(plain));
+    assert.equal(opened!.corrupt, undefined);
+    assert.deepEqual(
+      run.pieces.map(({ length }) => length),
+      [0, 0, 0],
+    );
+    assert.ok(Buffer.from(openRun(createRun()).plain).equals(plain));
+    await threads.close();
+  });
+
+  it('say which package does not open, and give what comes before it', async () => {
+    const threads = await startThreads(1);
+    const run = createRun();
+    run.pieces[2]![150_000]! ^= 1;
+    const opened = await threads.tryOpen(run);
+    assert.equal(opened?.corrupt, 3);
+    assert.ok(Buffer.from(opened!.plain).equals(plain.subarray(0, 3 * 65_536)));
+    await threads.close();
+  });
+
+  it('leave the rest to this one, with what it was about to give them', async () => {
+    const threads = await startThreads(1);
+    const metrics = new Metrics();
+    const work = new RowWork({ codec, threads, metrics });
+    const runs = await Promise.all(Array.from({ length: 4 }, () => work.open(createRun())));
+    for (const opened of runs) assert.ok(Buffer.from(opened.plain).equals(plain));
+    assert.deepEqual([metrics.rowTasks.open.thread.value, metrics.rowTasks.open.inline.value], [2, 2]);
+    await threads.close();
+  });
+
+  it('that end have lost nothing that cannot be read again', async () => {
+    const workers: Worker[] = [];
+    const threads = await startThreads(1, workers);
+    const work = new RowWork({ codec, threads, metrics: new Metrics() });
+    const opening = work.open({ ...createRun(), first: 2 });
+    await workers[0]!.terminate();
+    const opened = await opening;
+    assert.equal(opened.corrupt, 2);
+    assert.equal(opened.plain.length, 0);
+    await threads.close();
+  });
+});
+
+describe('large objects whose rows are coded and opened in threads', () => {
   const workers: Worker[] = [];
   let threads: RowThreads;
   let test: TestEngine;
@@ -147,6 +213,24 @@ describe('large objects whose rows are coded in threads', () => {
       assert.ok((await get(test, `key ${at}`)).equals(bytes), `${sizeBytes} bytes`);
       assert.equal(await verifyShards(test, `key ${at}`), 6 * (await stripesOf(test, `key ${at}`)).length);
     }
+    const { code, open } = test.metrics.rowTasks;
+    assert.ok(code.thread.value > 0 && open.thread.value > 0);
+    await assertBudgetsFree(test);
+  });
+
+  it('are read whole where their thread dies meanwhile', async () => {
+    const bytes = patternBytes(9 * MiB);
+    await put(test, 'key', bytes);
+    const before = test.metrics.rowTasks.open.thread.value;
+    const object = await test.engine.objects.open({ bucket: bucketName, key: 'key' });
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of object.read(never)) {
+      chunks.push(chunk);
+      // The next row is with one of them by now, or will be.
+      if (chunks.length === 2) for (const worker of workers.splice(0)) void worker.terminate();
+    }
+    assert.ok(Buffer.concat(chunks).equals(bytes));
+    assert.ok(test.metrics.rowTasks.open.thread.value > before);
     await assertBudgetsFree(test);
   });
 

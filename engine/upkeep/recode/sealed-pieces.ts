@@ -1,10 +1,10 @@
-import type { Extent, SealedSpan, Stripe } from '../../../core/model.ts';
+import type { SealedSpan, Stripe } from '../../../core/model.ts';
 import { rowDataBytes } from '../../../erasure/geometry.ts';
 import { systemProfileName } from '../../../metadata/metadata-store.ts';
 import type { EngineParts } from '../../engine-parts.ts';
 import { listPackages, opensPackage, type PlacedPackage } from '../../list-packages.ts';
 import { openManifest } from '../../manifest.ts';
-import { readExtents } from '../../read-extents.ts';
+import { readExtent } from '../../read-extents.ts';
 
 /** Where bytes of a sealed piece lie in the stripe's data, and from where on they stand in the piece. */
 export interface PiecePlace {
@@ -62,20 +62,12 @@ async function placePackage(
   for (const extent of each.extents) {
     const { stripeId, offset, length } = extent;
     if (stripeId === stripe.id) places.push({ offset, length, at });
+    // Short: less than a package.
     else others.push({ at, bytes: await readExtent(parts, extent, signal) });
     at += length;
   }
   const opens = (sealed: Uint8Array): boolean => opensPackage(parts.masterKey, each, sealed);
   return { length: at, places, others, rows: listRows(stripe, places), opens };
-}
-
-/** Short: less than a package. */
-async function readExtent(parts: EngineParts, extent: Extent, signal: AbortSignal): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  for await (const run of readExtents(parts, [extent], signal)) {
-    for (const chunk of run) chunks.push(Uint8Array.from(chunk));
-  }
-  return Buffer.concat(chunks);
 }
 
 function placeManifest({ masterKey }: EngineParts, stripe: Stripe): SealedPiece {
