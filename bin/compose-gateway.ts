@@ -2,6 +2,7 @@ import type { Server } from 'node:http';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../core/clock.ts';
+import { type ClosingStack, closingOnFailure } from '../core/closing-stack.ts';
 import { type Config, ConfigError, type ListenAddress, listProfiles } from '../core/config.ts';
 import { drainServer } from '../core/drain-server.ts';
 import { isFailure } from '../core/failure.ts';
@@ -61,9 +62,12 @@ export interface Gateway {
 }
 
 /** Puts all parts of a gateway together and starts it. What was opened is closed again when a later step fails. */
-export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
+export function composeGateway(parts: GatewayParts): Promise<Gateway> {
+  return closingOnFailure((opened) => openGateway(parts, opened));
+}
+
+async function openGateway(parts: GatewayParts, opened: ClosingStack): Promise<Gateway> {
   const { config, log, root, masterKey } = parts;
-  await using opened = new AsyncDisposableStack();
   await makeFolder(config.dataDir);
   const clock = systemClock;
   const metrics = new Metrics({ processMetrics: true });
@@ -153,7 +157,6 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
     ),
     stopListening,
   );
-  const owned = opened.move();
   return {
     endpoint: s3.endpoint,
     adminEndpoint: admin.endpoint,
@@ -162,7 +165,7 @@ export async function composeGateway(parts: GatewayParts): Promise<Gateway> {
     async stop(drainMs) {
       state.isStopping = true;
       await drainServer(s3.server, drainMs);
-      await owned.disposeAsync();
+      await opened.close();
     },
   };
 }

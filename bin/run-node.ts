@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { systemClock } from '../core/clock.ts';
+import { type ClosingStack, closingOnFailure } from '../core/closing-stack.ts';
 import { ConfigError, type ListenAddress, parseListenAddress } from '../core/config.ts';
 import { createLog, type LogLevel, logLevels } from '../core/log.ts';
 import type { ProviderId } from '../core/model.ts';
@@ -31,10 +32,13 @@ interface NodeArguments {
 }
 
 /** `holdfast node`: serves one directory over HTTP, and stops in order on SIGTERM or SIGINT. */
-export async function runNode(args: string[], environment: NodeJS.ProcessEnv): Promise<void> {
+export function runNode(args: string[], environment: NodeJS.ProcessEnv): Promise<void> {
+  return closingOnFailure((opened) => openNode(args, environment, opened));
+}
+
+async function openNode(args: string[], environment: NodeJS.ProcessEnv, opened: ClosingStack): Promise<void> {
   const setting = parseNodeArguments(args);
   const log = createLog(parseLogLevel(environment.HOLDFAST_LOG_LEVEL));
-  await using opened = new AsyncDisposableStack();
   const id = (setting.id ?? (await knownId(setting.dataDir)) ?? `node-${randomBytes(4).toString('hex')}`) as ProviderId;
   const appenders = opened.adopt(new AppenderThreads(), (threads) => threads.close());
   const provider = opened.adopt(
@@ -65,11 +69,10 @@ export async function runNode(args: string[], environment: NodeJS.ProcessEnv): P
     opened.defer(() => server.closeAllConnections());
     opened.defer(() => void server.close());
   }
-  const owned = opened.move();
   stopOnSignal(async () => {
     state.isStopping = true;
     await node.stop(drainMs);
-    await owned.disposeAsync();
+    await opened.close();
   });
   process.stdout.write(renderBanner({ id, setting, endpoint, metricsEndpoint, loaded }));
 }

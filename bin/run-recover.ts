@@ -2,6 +2,7 @@ import { open, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { systemClock } from '../core/clock.ts';
+import { type ClosingStack, closingAfter } from '../core/closing-stack.ts';
 import { ConfigError, listProfiles, parseConfig } from '../core/config.ts';
 import { createLog } from '../core/log.ts';
 import { Metrics } from '../core/metrics.ts';
@@ -47,7 +48,9 @@ export async function runRecover(args: string[]): Promise<number> {
   await makeFolder(dataDir);
   const unfinishedPath = `${databasePath}.recovering`;
   await removeDatabase(unfinishedPath);
-  const { report, rootKey } = await recoverInto(unfinishedPath, { masterKey, providers, isFullScan });
+  const { report, rootKey } = await closingAfter((opened) =>
+    recoverInto(unfinishedPath, { masterKey, providers, isFullScan }, opened),
+  );
   await keepKeys(dataDir, hex, rootKey);
   await rename(unfinishedPath, databasePath);
   await syncFolder(dirname(databasePath));
@@ -58,13 +61,13 @@ export async function runRecover(args: string[]): Promise<number> {
 async function recoverInto(
   path: string,
   request: { masterKey: MasterKey; providers: readonly ProviderRecord[]; isFullScan: boolean },
+  opened: ClosingStack,
 ): Promise<{ report: RecoveryReport; rootKey: unknown }> {
   const { masterKey, providers, isFullScan } = request;
   const config = parseConfig({});
   const { limits } = config;
   const log = createLog('warn');
   const metrics = new Metrics();
-  await using opened = new AsyncDisposableStack();
   const metadata = opened.adopt(await openSqliteStore({ path, clock: systemClock, log }), (store: MetadataStore) =>
     store.close(),
   );

@@ -2,10 +2,12 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { systemClock } from '../core/clock.ts';
+import { type ClosingStack, closingAfter } from '../core/closing-stack.ts';
 import { type Config, ConfigError, listProfiles } from '../core/config.ts';
 import { createLog } from '../core/log.ts';
 import { Metrics } from '../core/metrics.ts';
 import type { ProviderRecord } from '../core/model.ts';
+import type { MasterKey } from '../crypto/master-key.ts';
 import { createEngine } from '../engine/create-engine.ts';
 import { followDirectory } from '../engine/fleet/follow-directory.ts';
 import { createRecord } from '../engine/fleet/provider-record.ts';
@@ -30,10 +32,21 @@ export async function runVerify(args: string[], environment: NodeJS.ProcessEnv):
     throw new ConfigError([`${path}: is not there; where the disk was lost, holdfast recover makes a new one`]);
   });
   const { masterKey } = await loadMasterKey(config);
+  const report = await closingAfter((opened) =>
+    verifyStored({ config, path, masterKey, isDeep: values.deep ?? false }, opened),
+  );
+  process.stdout.write(values.json ? `${JSON.stringify(report, undefined, 2)}\n` : renderReport(report));
+  return isClean(report) ? 0 : 1;
+}
+
+async function verifyStored(
+  request: { config: Config; path: string; masterKey: MasterKey; isDeep: boolean },
+  opened: ClosingStack,
+): Promise<VerifyReport> {
+  const { config, path, masterKey, isDeep } = request;
   const log = createLog(config.logLevel === 'info' ? 'warn' : config.logLevel);
   const metrics = new Metrics();
   const { limits } = config;
-  await using opened = new AsyncDisposableStack();
   const metadata = opened.adopt(await openSqliteStore({ path, clock: systemClock, log }), (store: MetadataStore) =>
     store.close(),
   );
@@ -48,11 +61,9 @@ export async function runVerify(args: string[], environment: NodeJS.ProcessEnv):
   const parts = { metadata, fleet, codec, profiles, clock: systemClock, log, metrics, masterKey, limits };
   const { verify } = createEngine(parts);
   const progress = createProgress();
-  const options = { isDeep: values.deep ?? false, onProgress: progress.show };
-  const report = await verify(options, new AbortController().signal);
+  const report = await verify({ isDeep, onProgress: progress.show }, new AbortController().signal);
   progress.end();
-  process.stdout.write(values.json ? `${JSON.stringify(report, undefined, 2)}\n` : renderReport(report));
-  return isClean(report) ? 0 : 1;
+  return report;
 }
 
 /** The fleet as the store knows it; one that was last used before stores knew of fleets lies where the configuration says. */

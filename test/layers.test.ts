@@ -135,4 +135,14 @@ describe('the layers', () => {
       .map(({ path }) => path);
     assert.deepEqual(offences, []);
   });
+
+  it('have nothing that the oldest node does not have which package.json allows', () => {
+    // Node 22: no explicit resource management. The tests and the bench run on a newer one.
+    const newer = /\busing\s+\w+\s*=|\bDisposableStack\b|\bAsyncDisposableStack\b|\bPromise\.try\b|\bRegExp\.escape\b/;
+    assert.match('await using opened = open();', newer);
+    assert.deepEqual(
+      files.filter(({ code }) => newer.test(code)).map(({ path }) => path),
+      [],
+    );
+  });
 });
