@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import type { ProviderId, Stripe } from '../../core/model.ts';
 import { checkShard } from '../../engine/upkeep/check-shard.ts';
 import { storedShardCount } from '../../erasure/geometry.ts';
+import { shardBytes, shardHeaderBytes } from '../../erasure/shard-format.ts';
 import { FaultSchedule } from '../../placement/providers/fault-schedule.ts';
 import type { Random } from '../crash/random.ts';
 import { assertBudgetsFree, never } from '../engine/engine-harness.ts';
@@ -14,6 +15,11 @@ const maxMendings = 30;
 /** Longer than a provider that goes counts as down before it counts as lost. */
 const longMs = 11 * minuteMs;
 const readFaults = ['error', 'missing', 'flip', 'truncate', 'wrong-shard'] as const;
+/** What makes a write safe, of any profile. */
+const fewestSafe = Math.min(...profiles.map(({ k, m }) => k + Math.ceil(m / 2)));
+const writeCalls = ['putShard', 'createShard', 'append', 'commit'] as const;
+const refusedActs = 30;
+const rottenShards = 8;
 const maxLosses = Math.min(...profiles.map(({ m }) => m));
 
 /** What must be true of a world while nobody writes. */
@@ -28,6 +34,50 @@ export class Proofs {
     this.#weather = parts.weather;
     this.#clients = parts.clients;
     this.#random = parts.random;
+  }
+
+  /**
+   * While fewer providers take shards than make a write safe, though enough to read it, clients write as ever. What is acknowledged, then and
+   * before, has enough shards.
+   */
+  async assertWritesSafe(): Promise<void> {
+    const places = [...this.#world.places];
+    for (let left = fewestSafe - 1; left > 0; left--) places.splice(this.#random.between(0, places.length - 1), 1);
+    for (const { faults } of places) for (const call of writeCalls) faults.always(call, 'error');
+    await this.#clients.run(refusedActs, 1);
+    for (const { faults } of places) faults.clear();
+    await this.#clients.run(refusedActs, 1);
+    assert.deepEqual(this.#world.unsafeWrites, []);
+  }
+
+  /**
+   * A bit turns over in some shards where they lie, each of another stripe, in the header of every second one: scrub finds it, and repair gives back
+   * what lay there. That is compared with what it was, and not by what scrub goes by.
+   */
+  async assertRotIsFound(): Promise<void> {
+    const stripes = await listStripes(this.#world.gateway);
+    const planted: { stripe: Stripe; index: number; right: Uint8Array; at: number }[] = [];
+    for (let turn = 0; turn < Math.min(rottenShards, stripes.length); turn++) {
+      const [stripe] = stripes.splice(this.#random.between(0, stripes.length - 1), 1) as [Stripe];
+      const { index, providerId, cid } = this.#random.pick(stripe.shards);
+      const { content } = this.#world.place(providerId);
+      const right = await content.readShard(cid, 0, shardBytes(stripe, index));
+      const at = this.#random.between(0, (turn % 2 === 0 ? shardHeaderBytes : right.length) - 1);
+      const rotten = Uint8Array.from(right);
+      rotten[at]! ^= 1 << this.#random.between(0, 7);
+      await content.deleteShard(cid);
+      await content.putShard(cid, [rotten]);
+      planted.push({ stripe, index, right, at });
+    }
+    await this.mend();
+    const mended = new Map((await listStripes(this.#world.gateway)).map((stripe) => [stripe.id, stripe]));
+    for (const { stripe, index, right, at } of planted) {
+      const shard = mended.get(stripe.id)?.shards.find((each) => each.index === index);
+      // It was freed, or written anew.
+      if (shard === undefined) continue;
+      const bytes = await this.#world.place(shard.providerId).content.readShard(shard.cid, 0, right.length);
+      assert.ok(Buffer.from(right).equals(bytes), `byte ${at} of shard ${index} of ${stripe.id} is wrong still`);
+    }
   }
 
   /** Until scrub finds nothing, every stripe has its full margin, and who was to go has gone. Fails where that never comes. */

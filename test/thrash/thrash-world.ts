@@ -15,7 +15,7 @@ import { recoverStore } from '../../engine/recovery/recover-store.ts';
 import type { RecoveryReport } from '../../engine/recovery/recovery-report.ts';
 import type { Upkeep } from '../../engine/upkeep/upkeep.ts';
 import { createWasmCodec } from '../../erasure/wasm-codec.ts';
-import type { MetadataStore } from '../../metadata/metadata-store.ts';
+import type { MetadataStore, NewStripe } from '../../metadata/metadata-store.ts';
 import { openMemoryStore } from '../../metadata/sqlite/sqlite-store.ts';
 import { Fleet } from '../../placement/fleet.ts';
 import { ProviderHealth } from '../../placement/provider-health.ts';
@@ -88,6 +88,8 @@ export class ThrashWorld {
   readonly #places = new Map<ProviderId, Place>();
   #placesMade = 0;
   #gateway: Gateway | undefined;
+  /** Stripes that were recorded with fewer shards than make a write safe, and by which verb. */
+  readonly unsafeWrites: string[] = [];
   /** Of places that are gone. */
   readonly #pastFaults = new Map<string, number>();
 
@@ -192,7 +194,7 @@ export class ThrashWorld {
     const health = new ProviderHealth({ clock, suspectMs });
     const fleet = new Fleet({ members: [], health, lostAfterMs, clock, metrics });
     const masterKey = this.#masterKey;
-    const store = livingStore(metadata, life);
+    const store = livingStore(metadata, life, (verb, stripes) => this.#noteUnsafe(verb, stripes));
     const keeper = new FleetKeeper({
       metadata: store,
       fleet,
@@ -215,6 +217,14 @@ export class ThrashWorld {
     upkeep.start();
   }
 
+  /** Before a write is answered, k + ceil(m/2) shards of each of its stripes are durable; of a short one as many may be lacking. */
+  #noteUnsafe(verb: string, stripes: readonly NewStripe[]): void {
+    for (const { id, shards, m, shardCount } of stripes) {
+      if (shards.length >= shardCount - Math.floor(m / 2)) continue;
+      this.unsafeWrites.push(`${verb}: ${shards.length} of ${shardCount} shards of ${id}`);
+    }
+  }
+
   /** Ends its process without a word to the providers. */
   async #close(): Promise<void> {
     const { life, upkeep, journal, keeper } = this.gateway;
@@ -225,19 +235,31 @@ export class ThrashWorld {
   }
 }
 
+/** Verbs that record stripes. */
+const writes = ['putVersion', 'putPart', 'putSystemObject', 'moveExtents'];
+
 /**
  * A store as one process sees it, for as long as that lives. A write of which the providers have only what they had in the moment of death must
  * not be committed after it: what it lacks would count against those that may be bad.
+ *
+ * @param onWrite is told of the stripes that a verb is about to record
  */
-function livingStore(store: MetadataStore, life: Life): MetadataStore {
+function livingStore(
+  store: MetadataStore,
+  life: Life,
+  onWrite: (verb: string, stripes: readonly NewStripe[]) => void,
+): MetadataStore {
   return new Proxy(store, {
     get: (target, name) => {
       const verb: unknown = Reflect.get(target, name, target);
       if (typeof verb !== 'function') return verb;
+      const isWrite = typeof name === 'string' && writes.includes(name);
       return (...values: unknown[]) => {
         // The only one that is no call to anybody.
         if (name === 'drawNumber') return verb.apply(target, values);
-        return life.isOver ? Promise.reject(new Error('the process that asks has died')) : verb.apply(target, values);
+        if (life.isOver) return Promise.reject(new Error('the process that asks has died'));
+        if (isWrite) onWrite(name, (values[0] as { readonly stripes: readonly NewStripe[] }).stripes);
+        return verb.apply(target, values);
       };
     },
   });

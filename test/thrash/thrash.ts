@@ -136,6 +136,11 @@ class ThrashRun {
       await this.#proofs.assertBearsLoss();
       await this.#proofs.mend();
     }
+    if (this.#rounds % 12 === 1) {
+      await this.#proofs.assertWritesSafe();
+      await this.#proofs.mend();
+    }
+    if (this.#rounds % 12 === 7) await this.#proofs.assertRotIsFound();
     if (this.#rounds % 10 === 0) {
       await this.#clients.assertAll();
       await this.#proofs.assertStored();
