@@ -42,7 +42,7 @@ const minSharedBlocks = 32;
  * as many streams at once as there are, until nobody has to wait any more. There is no timer: the busier the process, the
  * more comes together.
  *
- * A stream that is the only one when its lane is full goes to node:crypto, which needs no copy, and stays there, since node's
+ * A stream that is still the only one at that moment goes to node:crypto, which needs no copy, and stays there, since node's
  * hash can take no state over. One that is left alone later stays in its lane, where the kernel for one stream is as fast.
  */
 export class Md5Lanes {
@@ -76,7 +76,6 @@ export class Md5Lanes {
       end: (stream, lane) => this.#end(stream, lane),
       isAlone: () => this.#openCount === 1,
       schedule: () => this.#schedule(),
-      runAlone: (stream) => this.#run([stream]),
       onHashed: this.#onHashed,
     });
   }
@@ -108,6 +107,7 @@ export class Md5Lanes {
   }
 
   #takeTurn(): void {
+    if (this.#openCount === 1) for (const stream of this.#inLanes) if (stream.mayGoNative) stream.goNative();
     const endsAtMs = performance.now() + maxTurnMs;
     for (let group = this.#chooseGroup(); group !== undefined; group = this.#chooseGroup()) {
       this.#run(group);
@@ -145,7 +145,6 @@ interface LaneOwner {
   end(stream: LaneStream, outcome: { lane: LaneBuffer | undefined; isClosed: boolean }): void;
   isAlone(): boolean;
   schedule(): void;
-  runAlone(stream: LaneStream): void;
   onHashed(way: Md5Way, bytes: number): void;
 }
 
@@ -172,6 +171,11 @@ class LaneStream implements Md5Stream {
     return this.#lane?.readyBlocks ?? 0;
   }
 
+  /** Whether it waits for room, and nothing of it was hashed yet. */
+  get mayGoNative(): boolean {
+    return this.#onRoom !== undefined && this.#lane!.isUntouched;
+  }
+
   get isWaiting(): boolean {
     return this.#onRoom !== undefined || this.#onDigest !== undefined;
   }
@@ -184,11 +188,6 @@ class LaneStream implements Md5Stream {
     const taken = this.#lane.put(chunk);
     if (taken === chunk.length) return undefined;
     this.#rest = chunk.subarray(taken);
-    if (this.#owner.isAlone()) {
-      if (this.#lane.isUntouched) return this.#goNative(this.#lane);
-      while (this.#rest !== undefined) this.#owner.runAlone(this);
-      return undefined;
-    }
     this.#owner.schedule();
     return new Promise((resolve) => {
       this.#onRoom = resolve;
@@ -250,13 +249,17 @@ class LaneStream implements Md5Stream {
     if (this.#lane === undefined) this.#native = createHash('md5');
   }
 
-  #goNative(lane: LaneBuffer): undefined {
+  /** Leaves a lane in which nothing was hashed, and waits no longer. */
+  goNative(): void {
+    const lane = this.#lane!;
     this.#native = createHash('md5');
     this.#updateNative(lane.untouchedBytes);
     this.#lane = undefined;
     this.#owner.end(this, { lane, isClosed: false });
     this.#updateNative(this.#rest!);
     this.#rest = undefined;
+    this.#onRoom?.();
+    this.#onRoom = undefined;
   }
 
   #updateNative(bytes: Uint8Array): void {

@@ -46,15 +46,34 @@ async function digestOf(stream: Md5Stream, bytes: Uint8Array, pieceBytes = chunk
 }
 
 describe('MD5 in lanes', () => {
-  it('hashes a stream alone by node:crypto at once, without a copy from the second lane-full on', async () => {
+  it('hashes a stream alone by node:crypto, at once and without a copy from the second lane-full on', async () => {
     const { lanes, hashed, runs } = createLanes();
     const bytes = patternBytes(5 * laneBytes + 7, 1);
     const stream = lanes.openStream();
     for (let at = 0; at < bytes.length; at += chunkBytes) {
-      assert.equal(stream.update(bytes.subarray(at, at + chunkBytes)), undefined);
+      const updating = stream.update(bytes.subarray(at, at + chunkBytes));
+      assert.equal(updating === undefined, at !== laneBytes);
+      await updating;
     }
     assert.equal(await stream.digest(), hash('md5', bytes));
     assert.deepEqual([runs, hashed], [[], { lanes: 0, alone: bytes.length }]);
+  });
+
+  it('hashes streams together that come in one turn, although the first fills its lane before there is another', async () => {
+    const { lanes, hashed } = createLanes();
+    const contents = Array.from({ length: 4 }, (_, index) => patternBytes(3 * laneBytes, index));
+    const digests = await Promise.all(
+      contents.map(async (bytes) => {
+        const stream = lanes.openStream();
+        await stream.update(bytes);
+        return stream.digest();
+      }),
+    );
+    assert.deepEqual(
+      digests,
+      contents.map((bytes) => hash('md5', bytes)),
+    );
+    assert.equal(hashed.alone, 0);
   });
 
   it('hashes what fits a lane in one call where it is alone, and what has no bytes', async () => {
