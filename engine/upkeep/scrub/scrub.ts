@@ -250,6 +250,7 @@ export class Scrubber {
       const blocks = sample.blocks();
       if (blocks !== undefined && judgeRow(codec, blocks, stripe)?.length !== 0) onMiscoded(id);
     } finally {
+      sample.release();
       lease?.release();
     }
   }
