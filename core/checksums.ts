@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
-import { crc32 } from 'node:zlib';
-import { crc32c } from '@node-rs/crc32';
+import { crc32, crc32c } from '@node-rs/crc32';
 import { CrcCombiner } from './crc-combine.ts';
 import { Crc64Nvme, crc64NvmePolynomial } from './crc64-nvme.ts';
 import { type ChecksumAlgorithm, type ChecksumType, checksumAlgorithms } from './model.ts';

@@ -52,9 +52,10 @@ export class PayloadDigester {
   readonly #sha256: Hasher | undefined;
   readonly #checksum: Hasher | undefined;
 
-  constructor({ etags, sha256, checksumAlgorithm }: WantedDigests, md5: Md5Lanes) {
+  /** @param sizeBytes of the payload, where it is known */
+  constructor({ etags, sha256, checksumAlgorithm }: WantedDigests, md5: Md5Lanes, sizeBytes?: number) {
     this.#algorithm = checksumAlgorithm;
-    this.#md5 = etags === 'md5' ? md5.openStream() : undefined;
+    this.#md5 = etags === 'md5' ? md5.openStream(sizeBytes) : undefined;
     // One pass of SHA-256 serves both as the payload's hash and as its checksum.
     this.#sha256 = sha256 || checksumAlgorithm === 'SHA256' ? checksums.SHA256.create() : undefined;
     this.#checksum =

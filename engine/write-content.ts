@@ -50,7 +50,7 @@ export async function writeContent(
 ): Promise<WrittenContent> {
   const { sizeBytes } = payload;
   const { maxPutBytes: maxBytes } = parts.limits;
-  const digester = new PayloadDigester(digests, parts.md5);
+  const digester = new PayloadDigester(digests, parts.md5, sizeBytes);
   const dataKey = createDataKey();
   const sealer = new StreamSealer(dataKey, sizeBytes);
   // Where the length is known, plain bytes can be put where the sealed ones will be, and be sealed there by a thread.

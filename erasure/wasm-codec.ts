@@ -1,3 +1,4 @@
+import { copyBytes } from '../core/copy-bytes.ts';
 import { type CompiledWasm, compileWasm } from '../core/wasm/compile-wasm.ts';
 import type { MemoryLimits } from '../core/wasm/wasm-module.ts';
 import { checkEncode, checkReconstruct, takeTargets } from './codec-arguments.ts';
@@ -130,7 +131,7 @@ class WasmCodec implements ErasureCodec {
     const at = (shard: number): number => kernelHeaderBytes + shard * strideBytes;
     for (let start = 0; start < shardBytes; start += roomBytes) {
       const sliceBytes = Math.min(roomBytes, shardBytes - start);
-      for (const shard of inputs) desk.set(shards[shard]!.subarray(start, start + sliceBytes), at(shard));
+      for (const shard of inputs) copyBytes(desk, shards[shard]!.subarray(start, start + sliceBytes), at(shard));
       const bytes = Math.ceil(sliceBytes / kernelStepBytes) * kernelStepBytes;
       this.#run(this.#desk, coding, { base: kernelHeaderBytes, strideBytes, bytes });
       for (const shard of outputs) {

@@ -33,6 +33,8 @@ export interface Md5LanesParts {
 const maxTurnMs = 1.5;
 /** Fewer blocks than these are not worth a run of their own for the sake of one lane more. */
 const minSharedBlocks = 32;
+/** From this length on it pays to leave a lane for node:crypto, which takes a twentieth less time but can never share it. */
+const worthLeavingBytes = 16 * 2 ** 20;
 
 /**
  * MD5 of many streams at once, in the lanes of vectors, where one stream alone cannot be made faster.
@@ -42,8 +44,9 @@ const minSharedBlocks = 32;
  * as many streams at once as there are, until nobody has to wait any more. There is no timer: the busier the process, the
  * more comes together.
  *
- * A stream that is the only one when its lane is full goes to node:crypto, which needs no copy, and stays there, since node's
- * hash can take no state over. One that is left alone later stays in its lane, where the kernel for one stream is as fast.
+ * A long stream that is still the only one at that moment goes to node:crypto, which needs no copy, and stays there, since node's
+ * hash can take no state over. Others, and one that is left alone later, stay in their lanes, where the kernel for one stream is nearly
+ * as fast and the next bytes may have company.
  */
 export class Md5Lanes {
   readonly #kernels: Md5Kernels | undefined;
@@ -69,14 +72,14 @@ export class Md5Lanes {
     return this.#free.length;
   }
 
-  /** A stream that has no bytes yet and holds nothing. */
-  openStream(): Md5Stream {
+  /** A stream that has no bytes yet and holds nothing. @param sizeBytes how long it will be, where that is known */
+  openStream(sizeBytes = Number.POSITIVE_INFINITY): Md5Stream {
     return new LaneStream({
+      mayLeave: sizeBytes >= worthLeavingBytes,
       begin: (stream) => this.#begin(stream),
       end: (stream, lane) => this.#end(stream, lane),
       isAlone: () => this.#openCount === 1,
       schedule: () => this.#schedule(),
-      runAlone: (stream) => this.#run([stream]),
       onHashed: this.#onHashed,
     });
   }
@@ -108,6 +111,7 @@ export class Md5Lanes {
   }
 
   #takeTurn(): void {
+    if (this.#openCount === 1) for (const stream of this.#inLanes) if (stream.mayGoNative) stream.goNative();
     const endsAtMs = performance.now() + maxTurnMs;
     for (let group = this.#chooseGroup(); group !== undefined; group = this.#chooseGroup()) {
       this.#run(group);
@@ -141,11 +145,12 @@ export class Md5Lanes {
 
 /** What a stream needs of its `Md5Lanes`. */
 interface LaneOwner {
+  /** Whether the stream is long enough to go to node:crypto. */
+  readonly mayLeave: boolean;
   begin(stream: LaneStream): LaneBuffer | undefined;
   end(stream: LaneStream, outcome: { lane: LaneBuffer | undefined; isClosed: boolean }): void;
   isAlone(): boolean;
   schedule(): void;
-  runAlone(stream: LaneStream): void;
   onHashed(way: Md5Way, bytes: number): void;
 }
 
@@ -172,6 +177,11 @@ class LaneStream implements Md5Stream {
     return this.#lane?.readyBlocks ?? 0;
   }
 
+  /** Whether it is long, waits for room, and nothing of it was hashed yet. */
+  get mayGoNative(): boolean {
+    return this.#owner.mayLeave && this.#onRoom !== undefined && this.#lane!.isUntouched;
+  }
+
   get isWaiting(): boolean {
     return this.#onRoom !== undefined || this.#onDigest !== undefined;
   }
@@ -184,11 +194,6 @@ class LaneStream implements Md5Stream {
     const taken = this.#lane.put(chunk);
     if (taken === chunk.length) return undefined;
     this.#rest = chunk.subarray(taken);
-    if (this.#owner.isAlone()) {
-      if (this.#lane.isUntouched) return this.#goNative(this.#lane);
-      while (this.#rest !== undefined) this.#owner.runAlone(this);
-      return undefined;
-    }
     this.#owner.schedule();
     return new Promise((resolve) => {
       this.#onRoom = resolve;
@@ -250,13 +255,17 @@ class LaneStream implements Md5Stream {
     if (this.#lane === undefined) this.#native = createHash('md5');
   }
 
-  #goNative(lane: LaneBuffer): undefined {
+  /** Leaves a lane in which nothing was hashed, and waits no longer. */
+  goNative(): void {
+    const lane = this.#lane!;
     this.#native = createHash('md5');
     this.#updateNative(lane.untouchedBytes);
     this.#lane = undefined;
     this.#owner.end(this, { lane, isClosed: false });
     this.#updateNative(this.#rest!);
     this.#rest = undefined;
+    this.#onRoom?.();
+    this.#onRoom = undefined;
   }
 
   #updateNative(bytes: Uint8Array): void {

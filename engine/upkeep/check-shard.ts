@@ -1,5 +1,6 @@
 import { Failure, isFailure } from '../../core/failure.ts';
 import type { PlacedShard, Stripe } from '../../core/model.ts';
+import { releaseWhole } from '../../core/release-memory.ts';
 import { storedBlockBytes, storedBlockCount } from '../../erasure/geometry.ts';
 import {
   type DigestTable,
@@ -75,6 +76,7 @@ class ShardCheck {
       const table = this.#openFooter(whole.subarray(footerOffset));
       this.#checkHeader(whole.subarray(0, shardHeaderBytes));
       this.#checkBlocks(table, 0, whole.subarray(shardHeaderBytes, footerOffset));
+      releaseWhole(whole);
       return;
     }
     const table = this.#openFooter(await this.#read(footerOffset, footerBytes(this.#stripe, index)));
@@ -87,6 +89,7 @@ class ShardCheck {
       const piece = await this.#read(start, end - start);
       if (row === 0) this.#checkHeader(piece.subarray(0, shardHeaderBytes));
       this.#checkBlocks(table, row, row === 0 ? piece.subarray(shardHeaderBytes) : piece);
+      releaseWhole(piece);
     }
   }
 

@@ -46,15 +46,49 @@ async function digestOf(stream: Md5Stream, bytes: Uint8Array, pieceBytes = chunk
 }
 
 describe('MD5 in lanes', () => {
-  it('hashes a stream alone by node:crypto at once, without a copy from the second lane-full on', async () => {
+  it('hashes a stream alone by node:crypto, at once and without a copy from the second lane-full on', async () => {
     const { lanes, hashed, runs } = createLanes();
     const bytes = patternBytes(5 * laneBytes + 7, 1);
     const stream = lanes.openStream();
     for (let at = 0; at < bytes.length; at += chunkBytes) {
-      assert.equal(stream.update(bytes.subarray(at, at + chunkBytes)), undefined);
+      const updating = stream.update(bytes.subarray(at, at + chunkBytes));
+      assert.equal(updating === undefined, at !== laneBytes);
+      await updating;
     }
     assert.equal(await stream.digest(), hash('md5', bytes));
     assert.deepEqual([runs, hashed], [[], { lanes: 0, alone: bytes.length }]);
+  });
+
+  it('keeps a stream in its lane that is known to be short, so that what comes of it later can be hashed together', async () => {
+    const { lanes, hashed } = createLanes();
+    const contents = [patternBytes(6 * laneBytes, 1), patternBytes(6 * laneBytes, 2)] as const;
+    const first = lanes.openStream(contents[0].length);
+    await first.update(contents[0].subarray(0, 2 * laneBytes));
+    assert.deepEqual(hashed, { lanes: 0, alone: laneBytes });
+    const second = lanes.openStream(contents[1].length);
+    await Promise.all([first.update(contents[0].subarray(2 * laneBytes)), second.update(contents[1])]);
+    assert.deepEqual(
+      await Promise.all([first.digest(), second.digest()]),
+      contents.map((bytes) => hash('md5', bytes)),
+    );
+    assert.ok(hashed.lanes > 8 * laneBytes);
+  });
+
+  it('hashes streams together that come in one turn, although the first fills its lane before there is another', async () => {
+    const { lanes, hashed } = createLanes();
+    const contents = Array.from({ length: 4 }, (_, index) => patternBytes(3 * laneBytes, index));
+    const digests = await Promise.all(
+      contents.map(async (bytes) => {
+        const stream = lanes.openStream();
+        await stream.update(bytes);
+        return stream.digest();
+      }),
+    );
+    assert.deepEqual(
+      digests,
+      contents.map((bytes) => hash('md5', bytes)),
+    );
+    assert.equal(hashed.alone, 0);
   });
 
   it('hashes what fits a lane in one call where it is alone, and what has no bytes', async () => {

@@ -96,10 +96,10 @@ describe('threads for rows', () => {
     const threads = await startThreads(1);
     const { buffer } = new Uint8Array(6 * 4096);
     assert.equal(threads.tryCode({ ...createJob('own'), memory: buffer }), undefined);
-    const taken = ['a', 'b', 'c'].map((seed) => threads.tryCode(createJob(seed)));
+    const taken = Array.from({ length: 8 }, (_, at) => threads.tryCode(createJob(`row ${at}`)));
     assert.deepEqual(
       taken.map((each) => each !== undefined),
-      [true, true, false],
+      [true, true, true, true, true, true, false, false],
     );
     await Promise.all(taken);
     assert.equal((await threads.tryCode(createJob('d')))?.length, 6);
@@ -170,9 +170,9 @@ describe('threads that open what was read', () => {
     const threads = await startThreads(1);
     const metrics = new Metrics();
     const work = new RowWork({ codec, threads, metrics });
-    const runs = await Promise.all(Array.from({ length: 4 }, () => work.open(createRun())));
+    const runs = await Promise.all(Array.from({ length: 8 }, () => work.open(createRun())));
     for (const opened of runs) assert.ok(Buffer.from(opened.plain).equals(plain));
-    assert.deepEqual([metrics.rowTasks.open.thread.value, metrics.rowTasks.open.inline.value], [2, 2]);
+    assert.deepEqual([metrics.rowTasks.open.thread.value, metrics.rowTasks.open.inline.value], [6, 2]);
     await threads.close();
   });
 
@@ -224,11 +224,13 @@ describe('large objects whose rows are coded and opened in threads', () => {
     const before = test.metrics.rowTasks.open.thread.value;
     const object = await test.engine.objects.open({ bucket: bucketName, key: 'key' });
     const chunks: Uint8Array[] = [];
+    const ends: Promise<number>[] = [];
     for await (const chunk of object.read(never)) {
       chunks.push(chunk);
       // The next row is with one of them by now, or will be.
-      if (chunks.length === 2) for (const worker of workers.splice(0)) void worker.terminate();
+      if (chunks.length === 2) for (const worker of workers.splice(0)) ends.push(worker.terminate());
     }
+    await Promise.all(ends);
     assert.ok(Buffer.concat(chunks).equals(bytes));
     assert.ok(test.metrics.rowTasks.open.thread.value > before);
     await assertBudgetsFree(test);

@@ -7,6 +7,7 @@ import { StripePins } from '../../engine/stripe-pins.ts';
 import { ClientLoad } from '../../engine/upkeep/client-load.ts';
 import { Scrubber } from '../../engine/upkeep/scrub/scrub.ts';
 import { shardBytes } from '../../erasure/shard-format.ts';
+import { createStripeId } from '../../erasure/stripe-id.ts';
 import type { FaultyProvider } from '../../placement/providers/faulty-provider.ts';
 import { patternBytes } from '../harness/pattern-bytes.ts';
 import {
@@ -237,6 +238,28 @@ describe('scrub', () => {
     assert.deepEqual(pages, [192, 192, shards - 384]);
     assert.deepEqual(new Set(reads.values()), new Set([1]));
     assert.equal(reads.size, shards);
+    await test.close();
+  });
+
+  it('reads no more at once than 64 MiB and the stripe that it is in, however few stripes these are', async () => {
+    const test = await createTestEngine();
+    await put(test, 'key', patternBytes(200_000, 'key'));
+    const [stripe] = await stripesOf(test, 'key');
+    // Of 24 MiB with parity each. They have gone when they are looked up, so that nothing is read.
+    const long = Array.from({ length: 10 }, (_, n): Stripe => {
+      const id = createStripeId(n);
+      const shards = Array.from({ length: 6 }, (_each, index) => ({ ...stripe!.shards[0]!, index }));
+      return { ...stripe!, id, k: 4, m: 2, blockBytes: 256 * KiB, dataBytes: 16 * MiB, shards };
+    });
+    const pages: number[] = [];
+    test.parts.metadata.listStripes = async (after, limit) => {
+      const rest = long.filter(({ id }) => id > (after ?? ''));
+      if (limit > 1) pages.push(long.length - rest.length);
+      return rest.slice(0, limit);
+    };
+    const scrubber = createScrubber(test);
+    for (let page = 0; page < 4; page++) await scrubber.scrubPage(never);
+    assert.deepEqual(pages, [0, 3, 6, 9]);
     await test.close();
   });
 

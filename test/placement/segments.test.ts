@@ -44,6 +44,16 @@ describe('segments of a directory provider', () => {
   });
   afterEach(() => folder.dispose());
 
+  it('are zeroed ahead of short shards and not of long ones, which would be written twice', async () => {
+    const provider = await folder.open({ segmentShardBytes: 512 * 1024 });
+    const long = [someBytes(200_000), someBytes(200_000), someBytes(400_000)];
+    for (const bytes of long) await put(provider, bytes);
+    const ends = headerBytes + long.reduce((sum, bytes) => sum + headerBytes + bytes.length, 0);
+    assert.equal((await stat(folder.segmentPath(1))).size, ends);
+    for (let n = 0; n < 3; n++) await put(provider, someBytes(60_000));
+    assert.ok((await stat(folder.segmentPath(1))).size > ends + 3 * 60_064);
+  });
+
   it('take shards below the bound, and leave the others to files', async () => {
     const provider = await folder.open({ segmentShardBytes: 1000 });
     const small = someBytes(999);

@@ -1,4 +1,5 @@
 import type { Stripe } from '../../../core/model.ts';
+import { releaseWhole } from '../../../core/release-memory.ts';
 import { storedBlockBytes } from '../../../erasure/geometry.ts';
 
 /** One row of a stripe, gathered while its shards are read one after the other. */
@@ -28,5 +29,10 @@ export class RowSample {
   blocks(): readonly Uint8Array[] | undefined {
     const blocks = this.#blocks.filter((block) => block !== undefined);
     return blocks.length === this.#blocks.length ? blocks : undefined;
+  }
+
+  /** Gives the memory back; nobody may read the blocks any more. */
+  release(): void {
+    for (const block of this.#blocks.splice(0)) if (block !== undefined) releaseWhole(block);
   }
 }

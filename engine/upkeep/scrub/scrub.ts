@@ -11,8 +11,9 @@ import { Throttle } from '../throttle.ts';
 import { RowSample } from './row-sample.ts';
 import { type Backlog, ScrubState } from './scrub-state.ts';
 
-/** Stripes between two notes of how far it has come. */
+/** Stripes between two notes of how far it has come, at most; and bytes, beyond which no stripe is begun: little is to be read at once where there is little. */
 const pageStripes = 64;
+const pageBytes = 64 * 2 ** 20;
 /** Stripes that are read at once. */
 const width = 4;
 /** A round is planned to take this part of the period, which leaves time for what holds it up. */
@@ -167,19 +168,16 @@ export class Scrubber {
   /** Returns whether that was the end of the round. */
   async #readPage(isThrottled: boolean, signal: AbortSignal): Promise<boolean> {
     const { metadata, clock } = this.#parts;
-    const stripes = await metadata.listStripes(this.#state.cursor, pageStripes);
+    const listed = await metadata.listStripes(this.#state.cursor, pageStripes);
+    const { stripes, bytes } = cutPage(listed);
     const last = stripes.at(-1);
     if (last === undefined) return true;
     const pass = { isThrottled, lastReadMs: (id: StripeId) => this.#state.lastReadMs(id) };
-    let bytes = 0;
-    await forEachBounded(stripes, width, async (stripe) => {
-      bytes += stripe.shards.reduce((sum, { index }) => sum + shardBytes(stripe, index), 0);
-      await this.#readStripe(stripe.id, pass, signal);
-    });
+    await forEachBounded(stripes, width, ({ id }) => this.#readStripe(id, pass, signal));
     this.#pageBytes = bytes;
     this.#state.advance(last.id, bytes, clock.now());
     await this.#state.save();
-    return stripes.length < pageStripes;
+    return stripes.length === listed.length && listed.length < pageStripes;
   }
 
   /** Reads what could not be read before, at providers that are back: a page of each, or all. */
@@ -250,6 +248,7 @@ export class Scrubber {
       const blocks = sample.blocks();
       if (blocks !== undefined && findWrongParity(codec, blocks, stripe).length > 0) onMiscoded(id);
     } finally {
+      sample.release();
       lease?.release();
     }
   }
@@ -338,4 +337,15 @@ export class Scrubber {
     kickRepair();
     return true;
   }
+}
+
+/** The first stripes, until they are a page, and how long their shards are together. */
+function cutPage(listed: readonly Stripe[]): { readonly stripes: readonly Stripe[]; readonly bytes: number } {
+  let bytes = 0;
+  const next = listed.findIndex((stripe) => {
+    if (bytes >= pageBytes) return true;
+    bytes += stripe.shards.reduce((sum, { index }) => sum + shardBytes(stripe, index), 0);
+    return false;
+  });
+  return { stripes: next === -1 ? listed : listed.slice(0, next), bytes };
 }

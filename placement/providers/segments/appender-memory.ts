@@ -16,6 +16,8 @@ import { keptBatchBytes, type SegmentBatch } from './segment-appender.ts';
  *     3     offset in the file
  *     4     1 where the batch must be durable
  *     5     bytes of the marker's path
+ *     6     1 where records must be completed
+ *     7     the segment's salt
  *     16    the marker's path, `maxPathBytes`
  *     ...   the batch, `keptBatchBytes`
  */
@@ -29,6 +31,8 @@ const bytesWord = 2;
 const offsetWord = 3;
 const flushWord = 4;
 const pathBytesWord = 5;
+const completeWord = 6;
+const saltWord = 7;
 const wordBytes = Int32Array.BYTES_PER_ELEMENT;
 export const maxPathBytes = 1024;
 const slotHeadBytes = headWords * wordBytes;
@@ -133,11 +137,13 @@ export class AppenderSlot {
   }
 
   /** From here on the slot belongs to the threads, until `readOutcome` tells of the end. */
-  ask({ fd, bytes, offset, mustFlush }: SegmentBatch): void {
+  ask({ fd, bytes, offset, mustFlush, salt }: SegmentBatch): void {
     this.#words[fdWord] = fd;
     this.#words[bytesWord] = bytes.length;
     this.#words[offsetWord] = offset;
     this.#words[flushWord] = Number(mustFlush);
+    this.#words[completeWord] = Number(salt !== undefined);
+    this.#words[saltWord] = salt ?? 0;
     Atomics.store(this.#words, stateWord, states.asked);
   }
 
@@ -165,6 +171,8 @@ export class AppenderSlot {
         bytes: this.take(words[bytesWord]!),
         offset: words[offsetWord]!,
         mustFlush: words[flushWord] === 1,
+        // As it was before it went through a word with a sign.
+        salt: words[completeWord] === 1 ? words[saltWord]! >>> 0 : undefined,
       },
       markerPath: this.#path.toString('utf8', 0, words[pathBytesWord]),
     };

@@ -1,8 +1,10 @@
 import { markDurableStep } from '../../../core/durable-steps.ts';
+import { releaseWhole } from '../../../core/release-memory.ts';
 import { syncFile, writeFullyAt } from '../durable-files.ts';
+import { completeRecords } from './segment-format.ts';
 
-/** A buffer for batches up to this size is kept. */
-export const keptBatchBytes = 256 * 1024;
+/** A buffer for batches up to this size is kept; one that is longer is a single record. */
+export const keptBatchBytes = 2 ** 20;
 
 /** Bytes for a segment that is open. */
 export interface SegmentBatch {
@@ -13,6 +15,8 @@ export interface SegmentBatch {
   readonly offset: number;
   /** Whether they must be durable. */
   readonly mustFlush: boolean;
+  /** The segment's, where the bytes are records that are to be completed first (`completeRecords`). */
+  readonly salt?: number | undefined;
 }
 
 /** Appends to the segments of one provider, a batch at a time. */
@@ -56,13 +60,15 @@ export class DirectAppender implements SegmentAppender {
     // The check costs no time, since the flush takes longer.
     const steps = [this.#checkPresence(), writeAndFlush(batch)];
     await Promise.allSettled(steps);
+    if (batch.bytes.length > keptBatchBytes) releaseWhole(batch.bytes);
     await Promise.all(steps);
   }
 
   close(): void {}
 }
 
-async function writeAndFlush({ fd, bytes, offset, mustFlush }: SegmentBatch): Promise<void> {
+async function writeAndFlush({ fd, bytes, offset, mustFlush, salt }: SegmentBatch): Promise<void> {
+  if (salt !== undefined) completeRecords(bytes, salt);
   await writeFullyAt(fd, bytes, offset);
   if (!mustFlush) return;
   markDurableStep('segment-appended');

@@ -8,6 +8,8 @@ import { encodeSegmentHeader, segmentFileName, segmentHeaderBytes } from './segm
 /** How much is zeroed ahead at once: an eighth of what is written, within these bounds. */
 const minAheadBytes = 256 * 1024;
 const maxAheadBytes = 2 ** 20;
+/** For batches up to this length. */
+const worthZerosBytes = 128 * 1024;
 const zeros = Buffer.alloc(maxAheadBytes);
 
 /**
@@ -62,6 +64,8 @@ export class SegmentFile {
   grow(bytes: number, maxBytes: number): void {
     this.end += bytes;
     this.#zeroedTo = Math.max(this.#zeroedTo, this.end);
+    // With long ones a flush takes as long as the bytes do, and it is not worth writing them twice.
+    if (bytes > worthZerosBytes) return;
     const ahead = Math.min(maxAheadBytes, Math.max(minAheadBytes, this.end >> 3));
     if (this.#zeroedTo - this.end >= ahead / 2 || this.#zeroedTo >= maxBytes) return;
     this.#zeroing ??= this.#zero(ahead).finally(() => {

@@ -1,4 +1,4 @@
-import { crc32 } from 'node:zlib';
+import { crc32 } from '@node-rs/crc32';
 import { cidDigestBytes } from '../../../core/cid-digest.ts';
 
 /**
@@ -16,7 +16,11 @@ const segmentMagic = Buffer.from('hf-segmt', 'ascii');
 export const recordMagic = Buffer.from('hfsr', 'ascii');
 const kindShard = 1;
 const kindTombstone = 2;
+const lengthOffset = 12;
+const bytesCrcOffset = 56;
 const headerCrcOffset = 60;
+/** In the place of the header's CRC while that of the bytes is to be computed. */
+const bytesCrcUnknown = 1;
 
 /** Which segment a file is. The salt is drawn by chance; a record of another segment is none in this one. */
 export interface SegmentIdentity {
@@ -78,19 +82,44 @@ export function parseSegmentHeader(bytes: Uint8Array): SegmentIdentity | undefin
   return header.equals(encodeSegmentHeader(identity)) ? identity : undefined;
 }
 
-/** Writes a record's header into `target` at `offset`. */
-export function encodeRecordHeader(target: Buffer, offset: number, salt: number, record: SegmentRecord): void {
-  recordMagic.copy(target, offset);
+/** What is to be written of a record; the CRC of a shard's bytes may be left to `completeRecords`. */
+export type RecordToWrite =
+  | Exclude<SegmentRecord, { kind: 'shard' }>
+  | (Omit<Extract<SegmentRecord, { kind: 'shard' }>, 'bytesCrc'> & { readonly bytesCrc: number | undefined });
+
+/** Writes a record's header into `target` at `offset`, but for its CRC and magic: no reader takes it for one before `completeRecords`. */
+export function beginRecordHeader(target: Buffer, offset: number, record: RecordToWrite): void {
+  const knowsBytesCrc = record.kind === 'tombstone' || record.bytesCrc !== undefined;
+  target.fill(0, offset, offset + recordMagic.length);
   target[offset + 4] = formatVersion;
   target[offset + 5] = record.kind === 'shard' ? kindShard : kindTombstone;
   target.writeUIntBE(record.committedAtMs, offset + 6, 6);
-  target.writeUInt32BE(record.kind === 'shard' ? record.length : 0, offset + 12);
+  target.writeUInt32BE(record.kind === 'shard' ? record.length : 0, offset + lengthOffset);
   target.writeUInt32BE(record.kind === 'shard' ? 0 : record.target.segment, offset + 16);
   target.writeUInt32BE(record.kind === 'shard' ? 0 : record.target.offset, offset + 20);
   target.set(record.digest, offset + 24);
-  target.writeUInt32BE(record.kind === 'shard' ? record.bytesCrc : 0, offset + 56);
-  const crc = crc32(target.subarray(offset, offset + headerCrcOffset), salt);
-  target.writeUInt32BE(crc, offset + headerCrcOffset);
+  target.writeUInt32BE(record.kind === 'shard' ? (record.bytesCrc ?? 0) : 0, offset + bytesCrcOffset);
+  target.writeUInt32BE(knowsBytesCrc ? 0 : bytesCrcUnknown, offset + headerCrcOffset);
+}
+
+/**
+ * Completes records that lie one after the other, of which `beginRecordHeader` wrote the headers: with the CRCs, which take as long as
+ * all else about a shard, and are therefore left to whoever writes the bytes. Records that are complete stay as they are.
+ */
+export function completeRecords(records: Buffer, salt: number): void {
+  for (let offset = 0; offset < records.length; ) {
+    const start = offset + recordHeaderBytes;
+    const end = start + records.readUInt32BE(offset + lengthOffset);
+    if (!recordMagic.equals(records.subarray(offset, offset + recordMagic.length))) {
+      if (records.readUInt32BE(offset + headerCrcOffset) === bytesCrcUnknown) {
+        records.writeUInt32BE(crc32(records.subarray(start, end)), offset + bytesCrcOffset);
+      }
+      recordMagic.copy(records, offset);
+      const crc = crc32(records.subarray(offset, offset + headerCrcOffset), salt);
+      records.writeUInt32BE(crc, offset + headerCrcOffset);
+    }
+    offset = end;
+  }
 }
 
 /** @returns undefined unless `header` is one of a record of the segment with this salt. The digest is a copy. */
@@ -100,9 +129,9 @@ export function parseRecordHeader(header: Buffer, salt: number): SegmentRecord |
   if (header[4] !== formatVersion) return undefined;
   const digest = Buffer.from(header.subarray(24, 24 + cidDigestBytes));
   const committedAtMs = header.readUIntBE(6, 6);
-  const length = header.readUInt32BE(12);
+  const length = header.readUInt32BE(lengthOffset);
   if (header[5] === kindShard && recordBytes(length) <= maxRecordBytes) {
-    return { kind: 'shard', digest, length, committedAtMs, bytesCrc: header.readUInt32BE(56) };
+    return { kind: 'shard', digest, length, committedAtMs, bytesCrc: header.readUInt32BE(bytesCrcOffset) };
   }
   if (header[5] !== kindTombstone || length !== 0) return undefined;
   const target = { segment: header.readUInt32BE(16), offset: header.readUInt32BE(20) };

@@ -1,11 +1,8 @@
-import { crc32 } from 'node:zlib';
+import { copyBytes } from '../../../core/copy-bytes.ts';
 import type { IndexPosition } from './index-database.ts';
-import type { SegmentAppender } from './segment-appender.ts';
+import { keptBatchBytes, type SegmentAppender } from './segment-appender.ts';
 import { SegmentFile } from './segment-file.ts';
-import { encodeRecordHeader, type RecordPlace, recordBytes, recordHeaderBytes } from './segment-format.ts';
-
-/** The most that one write holds: beyond it, the rest waits for the next. */
-const maxBatchBytes = 4 * 2 ** 20;
+import { beginRecordHeader, type RecordPlace, recordBytes, recordHeaderBytes } from './segment-format.ts';
 
 /** Where a record was written. */
 export interface WrittenPlace extends RecordPlace {
@@ -146,7 +143,7 @@ export class SegmentWriter {
     for (const queued of this.#queue) {
       const { record } = queued;
       const size = recordSize(record);
-      if (count > 0 && bytes + size > maxBatchBytes) break;
+      if (count > 0 && bytes + size > keptBatchBytes) break;
       count++;
       if (record.kind === 'shard' && record.signal?.aborted) {
         queued.reject(record.signal.reason);
@@ -164,10 +161,10 @@ export class SegmentWriter {
     const bytes = batch.reduce((sum, { record }) => sum + recordSize(record), 0);
     const file = await this.#fileFor(bytes);
     await file.waitForZeros(bytes);
-    const buffer = this.#encode(batch, bytes, file.salt);
+    const buffer = this.#encode(batch, bytes);
     const mustFlush = batch.some(({ record }) => record.kind === 'shard');
     try {
-      await this.#appender.append({ fd: file.fd, bytes: buffer, offset: file.end, mustFlush });
+      await this.#appender.append({ fd: file.fd, bytes: buffer, offset: file.end, mustFlush, salt: file.salt });
     } catch (error) {
       this.#current = undefined;
       this.#seal(file);
@@ -189,26 +186,23 @@ export class SegmentWriter {
   }
 
   /** The records' bytes, copied: whoever gave up meanwhile may use the buffers for something else. */
-  #encode(batch: readonly QueuedRecord[], bytes: number, salt: number): Buffer {
+  #encode(batch: readonly QueuedRecord[], bytes: number): Buffer {
     const target = this.#appender.take(bytes);
     let offset = 0;
     for (const { record } of batch) {
       const { digest, committedAtMs } = record;
       if (record.kind === 'tombstone') {
-        encodeRecordHeader(target, offset, salt, { kind: 'tombstone', digest, committedAtMs, target: record.target });
+        beginRecordHeader(target, offset, { kind: 'tombstone', digest, committedAtMs, target: record.target });
         offset += recordHeaderBytes;
         continue;
       }
-      const start = offset + recordHeaderBytes;
-      let at = start;
+      const { length, bytesCrc } = record;
+      beginRecordHeader(target, offset, { kind: 'shard', digest, length, committedAtMs, bytesCrc });
+      offset += recordHeaderBytes;
       for (const each of record.buffers) {
-        target.set(each, at);
-        at += each.length;
+        copyBytes(target, each, offset);
+        offset += each.length;
       }
-      const bytesCrc = record.bytesCrc ?? crc32(target.subarray(start, at));
-      const { length } = record;
-      encodeRecordHeader(target, offset, salt, { kind: 'shard', digest, length, committedAtMs, bytesCrc });
-      offset = at;
     }
     return target;
   }
