@@ -41,7 +41,7 @@ interface Entry {
   readonly reject: (error: unknown) => void;
 }
 
-/** Packs on their way at once: two as a rule, more only where full ones wait. */
+/** Packs on their way at once, until the metadata store knows of their items: two as a rule, more only where full ones wait. */
 export const maxPacksUnderWay = 4;
 /**
  * A second pack sets out once it has this share of the items of the one on its way: then the processor codes the one while the
@@ -49,15 +49,20 @@ export const maxPacksUnderWay = 4;
  */
 const secondShare = 0.75;
 const maxItems = 400;
+/** So many items are worth some turns of the event loop: with them a pack itself costs a fraction of what its items do. */
+const gatherItems = 64;
+/** After so many turns in a row that brought no item, none is waited for. */
+const maxQuietTurns = 2;
 /** The manifest shares the last block with items. */
 export const maxManifestBytes = 96 * 1024;
 /** How much of a pack's blocks is filled before it counts as full, so that items of any length fit in beside each other. */
 const fullShare = 0.75;
 
 /**
- * Gathers small objects into packs: stripes of one row. Group commit without a timer: the open pack closes on the next
- * turn of the event loop when none is on its way, else when that one is durable, when it has gathered nearly as many items as
- * that one, or when it is full. So a lone client waits for nobody, and many share each append and each flush.
+ * Gathers small objects into packs: stripes of one row. Group commit without a timer: the open pack is due when none is on its
+ * way, when it has gathered nearly as many items as that one, or when it is full; and closes on the next turn of the event loop, or
+ * after a few in which items come as long as the last pack had more. So a lone client waits for nobody, and many share each append
+ * and each flush.
  */
 export class Packer {
   readonly #parts: EngineParts;
@@ -69,6 +74,11 @@ export class Packer {
   /** How many items those have together. */
   #itemsUnderWay = 0;
   #isScheduled = false;
+  /** How many items the last pack had: as many may be about to come again, from clients that were just answered. */
+  #lastItems = 0;
+  /** How many items waited a turn ago. */
+  #seenItems = 0;
+  #quietTurns = 0;
 
   constructor(parts: EngineParts, profile: Profile) {
     this.#parts = parts;
@@ -93,7 +103,23 @@ export class Packer {
     if (this.#isScheduled || this.#waiting.length === 0) return;
     if (!this.#isDue()) return;
     this.#isScheduled = true;
-    setImmediate(this.#closePack);
+    this.#seenItems = 0;
+    this.#quietTurns = 0;
+    setImmediate(this.#endTurn);
+  }
+
+  readonly #endTurn = (): void => {
+    if (this.#isGathering()) setImmediate(this.#endTurn);
+    else this.#closePack();
+  };
+
+  /** Whether the open pack had better wait for the next turn, since this one brought items and the last pack had more. */
+  #isGathering(): boolean {
+    const items = this.#waiting.length;
+    this.#quietTurns = items > this.#seenItems ? 0 : this.#quietTurns + 1;
+    this.#seenItems = items;
+    const isLarge = items >= Math.min(this.#lastItems, gatherItems) || this.#waitingBytes >= this.#fullBytes;
+    return !isLarge && this.#quietTurns < maxQuietTurns;
   }
 
   #isDue(): boolean {
@@ -103,11 +129,12 @@ export class Packer {
     return this.#underWay === 1 && this.#waiting.length >= this.#itemsUnderWay * secondShare;
   }
 
-  readonly #closePack = (): void => {
+  #closePack(): void {
     this.#isScheduled = false;
     const { entries, blocks } = this.#takeEntries();
     const items = blocks.reduce((sum, block) => sum + block.length, 0);
     this.#underWay += 1;
+    this.#lastItems = items;
     this.#itemsUnderWay += items;
     void this.#store(entries, blocks).finally(() => {
       this.#underWay -= 1;
@@ -115,7 +142,7 @@ export class Packer {
       this.#schedule();
     });
     this.#schedule();
-  };
+  }
 
   /** The next pack's entries, and which of them go into which block; those without room go into the pack after. */
   #takeEntries(): { entries: Entry[]; blocks: readonly (readonly number[])[] } {
@@ -150,10 +177,11 @@ export class Packer {
         blocks.map((block) => block.map((index) => entries[index]!.item)),
       );
       markDurableStep('pack-stored');
-      const settle = this.#settleAll(packed.stripe, taken.length);
+      const { settle, settled } = this.#awaitSettling(packed.stripe, taken.length);
       for (const [at, entry] of taken.entries()) {
         entry.resolve({ extent: packed.extents[at]!, stripe: packed.stripe, settle });
       }
+      await settled;
     } catch (error) {
       for (const entry of taken) entry.reject(error);
     }
@@ -163,18 +191,21 @@ export class Packer {
    * Deletes the pack when the last of its items was refused like all the others. Until then it stays whatever happens to
    * the first ones: one that is registered late must find it.
    */
-  #settleAll(stripe: NewStripe, count: number): (outcome: PackOutcome) => void {
+  #awaitSettling(stripe: NewStripe, count: number): { settle: (outcome: PackOutcome) => void; settled: Promise<void> } {
     const { pins } = this.#parts;
+    const { promise: settled, resolve } = Promise.withResolvers<void>();
     let left = count;
     let isNeeded = false;
     pins.pin([stripe.id]);
-    return (outcome) => {
+    const settle = (outcome: PackOutcome): void => {
       left -= 1;
       if (outcome !== 'refused') isNeeded = true;
       if (left > 0) return;
       pins.unpin([stripe.id]);
       if (!isNeeded) void discardStripes(this.#parts, [stripe]);
+      resolve();
     };
+    return { settle, settled };
   }
 }
 
@@ -243,12 +274,16 @@ function planPack(
     joinManifest(items.flatMap((item, index) => item.describe(extents[index]!)));
   const loads = blocks.map((block) => block.reduce((sum, { bytes }) => sum + bytes.length, 0));
   const lastLoad = loads.at(-1) ?? 0;
-  let blockBytes = Math.max(...loads, 1);
+  const endOf = (manifestBytes: number): number => lastLoad + manifestBytes + sealedRecordOverheadBytes;
+  // Extents stand in the manifest, and the length of a block in them: as a rule it is as short as was thought, and is made once.
+  const boundBytes = items.reduce((sum, { entryBytes }) => sum + entryBytes, 0);
+  let blockBytes = Math.max(...loads, endOf(boundBytes));
   let manifest = describe(place(blockBytes));
-  // Extents stand in the manifest and depend on its length: a longer block may make it a digit longer.
-  while (lastLoad + manifest.length + sealedRecordOverheadBytes > blockBytes) {
-    blockBytes = lastLoad + manifest.length + sealedRecordOverheadBytes;
+  while (endOf(manifest.length) > blockBytes) {
+    blockBytes = endOf(manifest.length);
     manifest = describe(place(blockBytes));
   }
+  // A block alone begins at 0 in any case.
+  if (blocks.length === 1) blockBytes = endOf(manifest.length);
   return { extents: place(blockBytes), blockBytes, manifest: sealManifest(masterKey, stripeId, manifest) };
 }

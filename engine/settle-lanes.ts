@@ -1,6 +1,6 @@
 import type { ShardLane } from './shard-lane.ts';
 
-/** A lane is late when it takes so many times as long as the faster half of all. */
+/** A lane is late when it takes so many times as long as the faster half of all, of an odd number the smaller half. */
 const lateFactor = 4;
 
 /** And stuck, so that it is given up even where the stripe fails without it, not before so many times as long as it takes to be late. */
@@ -47,7 +47,7 @@ export function settleLanes(
       pending.delete(lane);
       if (!lane.isDead) done += 1;
       if (pending.size > 0) {
-        if (timer === undefined && done * 2 >= lanes.length) watch();
+        if (timer === undefined && done >= Math.floor(lanes.length / 2)) watch();
         // Another one moved, and now those that are late can be done without.
         else if (isAnyLate && done === needed) hurry();
         return;

@@ -178,7 +178,7 @@ class SqliteStore implements MetadataStore {
   }
 
   putVersion(request: PutVersion): Promise<ObjectVersion> {
-    return this.#queue.run(() => this.#versions.put(request));
+    return this.#queue.run(() => this.#versions.put(request), { isSure: request.condition === undefined });
   }
 
   async findVersion(bucket: string, key: string, versionId?: VersionId): Promise<Version | undefined> {

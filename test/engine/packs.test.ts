@@ -31,6 +31,11 @@ function keysOf(count: number, name = 'key'): string[] {
   return Array.from({ length: count }, (_, turn) => `${name} ${turn}`);
 }
 
+/** Of the event loop. */
+async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
 describe('small objects that arrive together', () => {
   let test: TestEngine;
   beforeEach(async () => {
@@ -145,7 +150,7 @@ describe('small objects that arrive together', () => {
     // All are waiting for the pack when it is let go: they were digested and sealed, and hold memory.
     const isWaiting = async () => (await readMetric(test.metrics.budgetBytes, { budget: 'write' })) >= 21 * 8 * KiB;
     while (!(await isWaiting())) await new Promise((resolve) => setImmediate(resolve));
-    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+    await turns(20);
     held.resolve();
     await Promise.all([first, putting]);
     const [own] = await stripesOf(test, 'first');
@@ -165,26 +170,71 @@ describe('small objects that arrive together', () => {
         return putShard(...call);
       };
     }
-    const turns = async (): Promise<void> => {
-      for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
-    };
     const first = putAll(keysOf(8, 'first'));
     await pollUntil('the first pack is under way', () => begun > 0);
-    await turns();
+    await turns(50);
     const ofFirst = begun;
     const few = putAll(keysOf(5, 'few'));
-    await turns();
+    await turns(50);
     assert.equal(begun, ofFirst, 'five are too few beside eight');
     const more = putAll(['one more']);
     await pollUntil('the second pack is under way', () => begun > ofFirst);
-    await turns();
+    await turns(50);
     const ofBoth = begun;
     const third = putAll(keysOf(30, 'third'));
-    await turns();
+    await turns(50);
     assert.equal(begun, ofBoth, 'there is no third one');
     held.resolve();
     await Promise.all([first, few, more, third]);
     assert.equal((await findStripes([...keysOf(5, 'few'), 'one more'])).size, 1);
+  });
+
+  it('have no second pack set out while those of the first are durable and not registered yet, but for nearly as many', async () => {
+    const { metadata } = test;
+    const putVersion = metadata.putVersion.bind(metadata);
+    const held = Promise.withResolvers<void>();
+    let registering = 0;
+    metadata.putVersion = async (request) => {
+      registering += 1;
+      await held.promise;
+      return putVersion(request);
+    };
+    const first = putAll(keysOf(8, 'first'));
+    await pollUntil('the first pack is durable', () => registering === 8);
+    const shards = await countShards(test);
+    const few = putAll(keysOf(5, 'few'));
+    await turns(50);
+    assert.equal(await countShards(test), shards, 'five are too few beside eight');
+    const more = putAll(['one more']);
+    await pollUntil('the second pack is durable', () => registering === 14);
+    held.resolve();
+    await Promise.all([first, few, more]);
+    assert.equal((await findStripes([...keysOf(5, 'few'), 'one more'])).size, 1);
+  });
+
+  it('that come turn by turn of the event loop share a pack, up to as many as the last one had', async () => {
+    await putAll(keysOf(6, 'first'));
+    const later = keysOf(7, 'later');
+    const putting: Promise<unknown>[] = [];
+    for (const key of later) {
+      putting.push(putAll([key]));
+      await turns(1);
+    }
+    await Promise.all(putting);
+    assert.equal((await findStripes(later.slice(0, 6))).size, 1);
+    assert.equal((await findStripes(later)).size, 2, 'the seventh came too late');
+  });
+
+  it('wait for no further turn where the last pack had no more, nor where a few turns bring none', async () => {
+    await put(test, 'first', bodyOf('first'));
+    const putting = [putAll(['second'])];
+    await turns(2);
+    putting.push(putAll(['third']));
+    await Promise.all(putting);
+    assert.equal((await findStripes(['second', 'third'])).size, 2);
+    await putAll(keysOf(6));
+    await put(test, 'alone', bodyOf('alone'));
+    assert.ok((await get(test, 'alone')).equals(bodyOf('alone')));
   });
 
   it('are spread over several packs at once when one would not hold them', async () => {

@@ -89,6 +89,58 @@ describe('the write queue', () => {
     assert.deepEqual(calls, ['mark', 'mark', 'rewind', 'mark', 'rewind', 'mark', 'save', 'end']);
   });
 
+  it('runs verbs that are sure without a savepoint for each', async () => {
+    const sure = { isSure: true };
+    // A savepoint of one verb cannot be released by the next.
+    const isAlone = () => {
+      db.exec('SAVEPOINT probe');
+      db.exec('RELEASE probe');
+      assert.throws(() => db.exec('RELEASE verb'), /no such savepoint/);
+    };
+    await Promise.all([queue.run(insert('a'), sure), queue.run(isAlone, sure), queue.run(insert('b'), sure)]);
+    assert.equal(names(), 'a b');
+    assert.deepEqual(calls, ['mark', 'save', 'end']);
+  });
+
+  it('runs them again one by one when one throws all the same, and undoes the writes of that one alone', async () => {
+    const sure = { isSure: true };
+    let runs = 0;
+    const outcomes = await Promise.allSettled([
+      queue.run(() => {
+        runs += 1;
+        insert('a')();
+        return runs;
+      }, sure),
+      queue.run(() => {
+        insert('b')();
+        throw new Error('refused');
+      }, sure),
+      queue.run(insert('c'), sure),
+    ]);
+    assert.deepEqual(
+      outcomes.map((outcome) => (outcome.status === 'fulfilled' ? outcome.value : outcome.reason.message)),
+      [2, 'refused', 1],
+    );
+    assert.equal(names(), 'a c');
+    assert.deepEqual(calls, ['mark', 'rewind', 'mark', 'mark', 'rewind', 'mark', 'save', 'end']);
+  });
+
+  it('gives each a savepoint where one of the batch is not sure', async () => {
+    const outcomes = await Promise.allSettled([
+      queue.run(insert('a'), { isSure: true }),
+      queue.run(() => {
+        insert('b')();
+        throw new Error('refused');
+      }),
+    ]);
+    assert.deepEqual(
+      outcomes.map(({ status }) => status),
+      ['fulfilled', 'rejected'],
+    );
+    assert.equal(names(), 'a');
+    assert.deepEqual(calls, ['mark', 'mark', 'rewind', 'save', 'end']);
+  });
+
   it('rejects every verb of a batch whose commit fails, keeps nothing of it, and goes on', async () => {
     const outcomes = await Promise.allSettled([
       queue.run(insert('a')),
