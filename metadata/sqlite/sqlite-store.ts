@@ -192,7 +192,7 @@ class SqliteStore implements MetadataStore {
   }
 
   deleteVersion(request: DeleteVersion): Promise<DeleteOutcome> {
-    return this.#queue.run(() => this.#versions.delete(request));
+    return this.#queue.run(() => this.#versions.delete(request), { isSure: request.condition === undefined });
   }
 
   setTags(

@@ -219,6 +219,39 @@ export function testStripes(make: MakeStore): void {
     );
 
     it(
+      'writes and deletes in one go what comes with a write that is refused, and counts each once',
+      withStore(make, async (store) => {
+        await createBucket(store);
+        const [old, freed] = [newStripe(), newStripe()];
+        const [one, two, three] = [newStripe(), newStripe({ dataBytes: 5000 }), newStripe({ dataBytes: 6000 })];
+        await store.putVersion(putRequest('old', { stripes: [old] }));
+        await store.putVersion(putRequest('freed', { stripes: [freed] }));
+        await store.deleteVersion(remove('freed'));
+        const outcomes = await Promise.allSettled([
+          store.putVersion(putRequest('one', { stripes: [one] })),
+          store.putVersion(putRequest('two', { stripes: [two] })),
+          store.deleteVersion(remove('old')),
+          store.putVersion(putRequest('refused', { stripes: [newStripe(), freed] })),
+          store.putVersion(putRequest('three', { stripes: [three] })),
+        ]);
+        assert.deepEqual(
+          outcomes.map(({ status }) => status),
+          ['fulfilled', 'fulfilled', 'fulfilled', 'rejected', 'fulfilled'],
+        );
+        assert.equal((await store.findStripes([one.id, two.id, three.id])).size, 3);
+        assert.deepEqual(new Set(await freedStripes(store)), new Set([freed.id, old.id]));
+        const { versions, liveStripes, storedBytes } = await store.countUsage();
+        const storedBytesOfAll = one.storedBytes + two.storedBytes + three.storedBytes;
+        assert.deepEqual([versions, liveStripes, storedBytes], [3, 3, storedBytesOfAll]);
+        const placements = await store.listPlacements();
+        assert.deepEqual(
+          placements.map(({ stripes }) => stripes),
+          [3],
+        );
+      }),
+    );
+
+    it(
       'takes a stripe as freed in which nothing lies',
       withStore(make, async (store) => {
         await createBucket(store);
