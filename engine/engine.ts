@@ -156,8 +156,12 @@ export interface OpenedObject {
 export interface WholeRead {
   /** To be read only: other readers may have the same. */
   readonly bytes: Uint8Array;
-  /** To be called once when the bytes were sent, or will not be: until then they count as memory in use. */
-  release(): void;
+  /**
+   * To be called once when the bytes were sent, or will not be: until then they count as memory in use.
+   *
+   * @param isDone whether nobody reads them any more, the kernel included: then they may be gone afterwards
+   */
+  release(isDone: boolean): void;
 }
 
 export interface CopySource extends VersionTarget {

@@ -47,6 +47,14 @@ export function readRow(parts: RowReadParts, request: RowRequest, signal: AbortS
 /** `idle`: not asked yet. `late`: asked, and so slow that it is no longer counted on. `zero`: stores nothing, known without asking. */
 type BlockState = 'idle' | 'asked' | 'late' | 'present' | 'zero' | 'gone';
 
+let someZeros = new Uint8Array(0);
+
+/** So many zeros, to be read only: all who need some share them. */
+function zeros(bytes: number): Uint8Array {
+  if (someZeros.length < bytes) someZeros = new Uint8Array(bytes);
+  return someZeros.subarray(0, bytes);
+}
+
 const hedged = { outcome: 'hedged' } as const;
 const waited = { outcome: 'waited' } as const;
 
@@ -99,7 +107,9 @@ class RowRead {
     } finally {
       this.#isOver = true;
       clearTimeout(this.#alarm);
-      this.#scope.close();
+      // As a rule nobody is asked any more, and to abort costs more than to let go.
+      if (this.#count('asked', 'late') > 0) this.#scope.close();
+      else this.#scope.leave();
     }
   }
 
@@ -245,7 +255,11 @@ class RowRead {
     this.#isOver = true;
     const { stripe, wanted } = this.#request;
     if (missing.length > 0) {
-      const rebuilt = this.#parts.codec.reconstruct(this.#padBlocks(), stripe.k, missing);
+      const padded = this.#padBlocks();
+      const rebuilt = this.#parts.codec.reconstruct(padded, stripe.k, missing);
+      for (const [index, block] of this.#blocks.entries()) {
+        if (block !== undefined && padded[index] !== block) releaseMemory(padded[index]!);
+      }
       for (const [at, index] of missing.entries()) {
         this.#blocks[index] = rebuilt[at]?.subarray(0, this.#bytesOf(index));
       }
@@ -260,7 +274,7 @@ class RowRead {
     const { stripe, row, piece } = this.#request;
     const codedBytes = piece?.length ?? storedBlockBytes(stripe, 0, row);
     return this.#blocks.map((block, index) => {
-      if (this.#states[index] === 'zero') return new Uint8Array(codedBytes);
+      if (this.#states[index] === 'zero') return zeros(codedBytes);
       if (block === undefined || block.length === codedBytes) return block;
       const padded = new Uint8Array(codedBytes);
       padded.set(block);

@@ -1,5 +1,6 @@
 import { Failure, isFailure } from '../core/failure.ts';
 import type { Extent, SealedSpan, Stripe } from '../core/model.ts';
+import { releaseWhole } from '../core/release-memory.ts';
 import type { DataKey } from '../crypto/data-key.ts';
 import { openPackage, sealedPackageBytes } from '../crypto/sealed-stream.ts';
 import { rowDataBytes } from '../erasure/geometry.ts';
@@ -29,7 +30,8 @@ export async function* readSpans(
   try {
     yield whole.bytes;
   } finally {
-    whole.release();
+    // The consumer may keep them.
+    whole.release(false);
   }
 }
 
@@ -115,20 +117,25 @@ export async function readInOneBlock(
   const [extent] = span.extents;
   const known = pieces?.find(extent);
   const lease = parts.readBudget.tryAcquire(known === undefined ? 2 * extent.length : span.length);
-  if (lease === undefined) return undefined;
+  if (lease === undefined) {
+    known?.leave();
+    return undefined;
+  }
   try {
     const startedAtMs = known === undefined ? performance.now() : 0;
-    const plain = known ?? (await openPiece(parts, span, caller.signal));
+    const plain = known?.bytes ?? (await openPiece(parts, span, caller.signal));
     if (plain !== undefined) {
-      if (known === undefined && pieces !== undefined) {
-        pieces.keep(extent, plain);
-        // What a client feels of upkeep.
-        parts.clientLoad.note('read', performance.now() - startedAtMs);
-      }
+      const piece = known ?? pieces?.keep(extent, plain);
+      // What a client feels of upkeep.
+      if (known === undefined && pieces !== undefined) parts.clientLoad.note('read', performance.now() - startedAtMs);
       parts.blocks.noteSmallRead(known === undefined ? 'provider' : 'memory');
       const bytes = cutPackages(span, packagesOf(span).first, plain);
       lease.shrink(bytes.length);
-      return { bytes, release: () => lease.release() };
+      const release = (isDone: boolean): void => {
+        lease.release();
+        piece?.leave(isDone);
+      };
+      return { bytes, release };
     }
   } catch (error) {
     lease.release();
@@ -151,6 +158,7 @@ async function openPiece(parts: EngineParts, span: ShortSpan, signal: AbortSigna
     const sealed = await readPiece(parts, { stripe, place, length }, signal);
     if (sealed === undefined) return undefined;
     const plain = openPackages(span, unwrapKey(parts, span), sealed);
+    releaseWhole(sealed);
     parts.blocks.noteVerified(1);
     return plain;
   } finally {
@@ -173,6 +181,8 @@ function openPackages(span: ShortSpan, dataKey: DataKey, sealed: Uint8Array): Ui
   const joined = new Uint8Array(head.length + tail.length);
   joined.set(head);
   joined.set(tail, head.length);
+  releaseWhole(head);
+  releaseWhole(tail);
   return joined;
 }
 

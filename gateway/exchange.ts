@@ -117,7 +117,7 @@ export class Exchange implements IncomingRequest, ReadyAnswer {
 
   #sendWhole(status: number, headers: Headers, whole: WholeRead): void {
     if (this.#isGone) {
-      whole.release();
+      whole.release(true);
       return;
     }
     this.#whole = whole;
@@ -225,7 +225,7 @@ export class Exchange implements IncomingRequest, ReadyAnswer {
     const wasSent = this.#response.writableFinished;
     if (!wasSent) this.#leave();
     else this.body.drop();
-    this.#whole?.release();
+    this.#whole?.release(wasSent);
     if (this.#sending !== undefined) void this.#endSource(this.#sending, wasSent);
     const [operation, code, status] = [this.#operation, this.#code, this.#response.statusCode];
     const seconds = (performance.now() - this.#startedAtMs) / 1000;

@@ -7,7 +7,7 @@ import { systemClock } from '../../core/clock.ts';
 import { silentLog } from '../../core/log.ts';
 import { Metrics } from '../../core/metrics.ts';
 import type { ObjectVersion } from '../../core/model.ts';
-import type { Engine, Objects } from '../../engine/engine.ts';
+import type { Engine, Objects, WholeRead } from '../../engine/engine.ts';
 import { Accounts } from '../../gateway/accounts.ts';
 import { createHttpServer } from '../../gateway/http-server.ts';
 import { operations } from '../../gateway/operations/operation-table.ts';
@@ -58,8 +58,8 @@ class WholeEngine {
   refusal: Error | undefined;
   /** Whether objects are read at once. */
   isReadWhole = false;
-  /** How many of those were given back. */
-  released = 0;
+  /** Of those that were given back, whether they had been sent. */
+  readonly released: boolean[] = [];
 
   asEngine(): Engine {
     const buckets = {
@@ -88,10 +88,20 @@ class WholeEngine {
         this.sources.push(source);
         const version = this.#version(key);
         const { length } = bytes;
-        const whole = this.isReadWhole ? { bytes, release: () => void this.released++ } : undefined;
+        const whole = this.isReadWhole ? this.#lend(bytes) : undefined;
         return { version, offset: 0, length, isPartial: false, read: () => source, readWhole: async () => whole };
       },
     };
+  }
+
+  /** A copy that is spoiled once nobody is to read it any more. */
+  #lend(content: Uint8Array): WholeRead {
+    const bytes = Buffer.from(content);
+    const release = (isDone: boolean): void => {
+      this.released.push(isDone);
+      if (isDone) bytes.fill(0xee);
+    };
+    return { bytes, release };
   }
 
   #version(key: string, attributes?: object): ObjectVersion {
@@ -177,12 +187,37 @@ describe('bodies that are taken whole', () => {
       engine.bodies.set('k', body);
       await connection.write(head('GET', '/b/k', -1));
       assert.deepEqual((await connection.readAnswer()).body, body);
-      await pollUntil('it is released', () => engine.released === index + 1);
+      await pollUntil('it is released', () => engine.released.length === index + 1);
     }
     connection.destroy();
+    assert.deepEqual(engine.released, new Array(sizes.length).fill(true));
     const { values } = await metrics.bodyBytes.get();
     const sentBytes = sizes.reduce((sum, bytes) => sum + bytes, 0);
     assert.equal(values.find(({ labels }) => labels.direction === 'out')?.value, sentBytes);
+  });
+
+  it('are released when the kernel has them, however many wait for the client', async () => {
+    engine.isReadWhole = true;
+    const body = Buffer.from(patternBytes(3 * 1024 * KiB));
+    engine.bodies.set('k', body);
+    const connection = await RawConnection.open(url);
+    const count = 4;
+    await connection.write(Buffer.concat(new Array(count).fill(Buffer.from(head('GET', '/b/k', -1)))));
+    for (let index = 0; index < count; index++) assert.ok((await connection.readAnswer()).body.equals(body));
+    await pollUntil('all are released', () => engine.released.length === count);
+    assert.deepEqual(engine.released, new Array(count).fill(true));
+    connection.destroy();
+  });
+
+  it('are released where the client goes away, and may be read still', async () => {
+    engine.isReadWhole = true;
+    engine.bodies.set('k', Buffer.alloc(32 * 1024 * KiB));
+    const connection = await RawConnection.open(url);
+    await connection.write(head('GET', '/b/k', -1));
+    await pollUntil('the request is served', async () => (await inFlight()) === 1);
+    connection.destroy();
+    await pollUntil('it is released', () => engine.released.length === 1);
+    assert.deepEqual(engine.released, [false]);
   });
 
   it('may be pipelined', async () => {
