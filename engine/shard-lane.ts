@@ -7,13 +7,13 @@ import {
   type ShardIdentity,
   shardCid,
 } from '../erasure/shard-format.ts';
-import type { Placer } from '../placement/fleet.ts';
 import type { Provider, ShardWriter } from '../placement/providers/provider.ts';
+import type { LanePlaces } from './lane-places.ts';
 
 /** What the lanes of one stripe share. */
 export interface LaneSetting {
   /** Shared by all lanes of the stripe, so that no two try the same provider. */
-  readonly placer: Placer;
+  readonly placer: LanePlaces;
   isSuspect(provider: Provider): boolean;
   /** Whether nobody should wait for the provider who can do without it; never unless given. */
   isDown?(provider: Provider): boolean;
@@ -190,7 +190,7 @@ export class ShardLane {
     const provider = this.#next ?? placer.take();
     this.#next = undefined;
     if (provider === undefined || !isDown?.(provider) || !mayForgo?.()) return provider;
-    placer.giveBack(provider);
+    placer.putBack(provider);
     return undefined;
   }
 
@@ -225,7 +225,7 @@ export class ShardLane {
   #die(): void {
     this.#isDead = true;
     this.#unfollow();
-    if (this.#next !== undefined) this.#setting.placer.giveBack(this.#next);
+    if (this.#next !== undefined) this.#setting.placer.putBack(this.#next);
     this.#next = undefined;
   }
 

@@ -4,9 +4,9 @@ import type { ErasureCodec } from '../erasure/erasure-codec.ts';
 import { type StripeGeometry, storedBlockBytes, storedShardCount } from '../erasure/geometry.ts';
 import { shardBytes } from '../erasure/shard-format.ts';
 import type { NewStripe } from '../metadata/metadata-store.ts';
-import type { Placer } from '../placement/fleet.ts';
 import type { Provider } from '../placement/providers/provider.ts';
 import type { EngineParts } from './engine-parts.ts';
+import { placeDownLast } from './lane-places.ts';
 import type { Row } from './row-pool.ts';
 import { settleLanes } from './settle-lanes.ts';
 import { type LaneSetting, ShardLane } from './shard-lane.ts';
@@ -159,20 +159,4 @@ export class StripeWriter {
     const detail = { stripeId: this.id, needed, durable: shards };
     throw new Failure(isFull ? 'storage-full' : 'too-few-writes', detail, { cause: this.#failures.at(-1) });
   }
-}
-
-/** The same places, but what has gone down since they were chosen comes last. */
-function placeDownLast(placer: Placer, isDown: (provider: Provider) => boolean): Placer {
-  const down: Provider[] = [];
-  return {
-    take: () => {
-      for (let next = placer.take(); next !== undefined; next = placer.take()) {
-        if (!isDown(next)) return next;
-        placer.giveBack(next);
-        down.push(next);
-      }
-      return down.shift();
-    },
-    giveBack: (provider) => placer.giveBack(provider),
-  };
 }

@@ -215,7 +215,7 @@ export class StripeRepair {
         return next;
       };
       const setting = {
-        placer: { take: takeNext, giveBack: placer.giveBack },
+        placer: { take: takeNext, giveBack: placer.giveBack, putBack: placer.giveBack },
         isSuspect: (provider: Provider) => fleet.isSuspect(provider.id),
         noteFailure: noteProviderFailure,
         suspectWaitMs: limits.suspectWaitMs,

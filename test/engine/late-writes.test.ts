@@ -103,6 +103,20 @@ describe('writing to providers that are late, down, slow or full', { timeout: 60
     });
   }
 
+  for (const broken of [0, 1]) {
+    it(`are stored where two count as down, of which ${broken === 0 ? 'the second' : 'the first'} is back, and five of six are needed`, async () => {
+      test = await createTestEngine(patient);
+      const down = test.providers.slice(0, 2);
+      for (let turn = 0; turn < 3; turn++) {
+        for (const { id } of down) while (test.health.state(id) !== 'open') test.health.recordFailure(id);
+        down[broken]!.faults.always('all', 'error');
+        await putSome(`key ${turn}`, 900 * KiB);
+        await assertHolds(`key ${turn}`, 900 * KiB);
+      }
+      await assertBudgetsFree(test);
+    });
+  }
+
   it('have more patience with a bucket, which may lie behind a slow link', async () => {
     const limits = { ...patient.limits, stuckWriteMs: 1, stuckBucketWriteMs: 600_000 };
     test = await createTestEngine({ ...patient, limits });

@@ -146,6 +146,18 @@ const histories: readonly (readonly [name: string, setting: WorldSetting, steps:
     [put('a', 60 * KiB), copyPart(1, [0.3, 0.8]), { ...complete, keep: 1 }, { verb: 'delete-version', pick: 1 }, age],
   ],
   [
+    'a write goes to a provider that is back but counts as down, where another one that is down is still gone',
+    { k: 1, m: 2, providerCount: 3, providerKind: 'memory' },
+    [
+      put('a', 5000),
+      ...lose(524),
+      { verb: 'during', at: 10, when: 'before', outer: put('b', 20), inner: age },
+      ...lose(3),
+      { verb: 'return', pick: 549 },
+      put('a', 3000),
+    ],
+  ],
+  [
     'the null version goes from beneath newer ones when it is replaced',
     tight,
     [
