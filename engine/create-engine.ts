@@ -117,6 +117,7 @@ export function createEngine(parts: {
       if (failureNotes.note(id)) log.warn({ provider: id, err: error }, 'provider failed to take a shard');
     },
     kickRepair: () => upkeep.kick(),
+    noteMiscoded: (id) => upkeep.noteMiscoded(id),
   };
   const journal = parts.isJournaling
     ? new Journal(engineParts, { intervalMs: limits.journalIntervalMs, snapshotBatches: limits.snapshotBatches })

@@ -3,7 +3,7 @@ import type { Clock } from '../core/clock.ts';
 import { Failure } from '../core/failure.ts';
 import type { Log } from '../core/log.ts';
 import type { Metrics } from '../core/metrics.ts';
-import type { ETagKind, Profile } from '../core/model.ts';
+import type { ETagKind, Profile, StripeId } from '../core/model.ts';
 import type { MasterKey } from '../crypto/master-key.ts';
 import type { Md5Lanes } from '../crypto/md5/md5-lanes.ts';
 import type { ErasureCodec } from '../erasure/erasure-codec.ts';
@@ -56,6 +56,8 @@ export interface EngineParts {
   readonly noteProviderFailure: (provider: Provider, error: unknown) => void;
   /** Says that there is a stripe to repair. */
   readonly kickRepair: () => void;
+  /** Says that something in a stripe does not open although its blocks have their digests, so that its shards may not go together. */
+  readonly noteMiscoded: (id: StripeId) => void;
   readonly journal: MetadataJournal;
 }
 

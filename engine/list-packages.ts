@@ -17,15 +17,17 @@ export interface PlacedPackage {
 export function listPackages(spans: readonly SealedSpan[], stripeId: StripeId): PlacedPackage[] {
   const packages = new Map<string, PlacedPackage>();
   for (const span of spans) {
-    const { first } = packagesOf(span);
     const key = Buffer.from(span.wrappedKey).toString('base64');
-    for (const index of listIndexes(span, stripeId)) {
-      const { offset, length } = sealedRange(span.streamBytes, index, index);
-      const extents = cutExtents(span.extents, offset - first * sealedPackageBytes, length);
-      packages.set(`${key} ${index}`, { span, index, extents });
-    }
+    for (const index of listIndexes(span, stripeId)) packages.set(`${key} ${index}`, placePackage(span, index));
   }
   return [...packages.values()];
+}
+
+/** Where a package that a span holds lies. */
+export function placePackage(span: SealedSpan, index: number): PlacedPackage {
+  const { offset, length } = sealedRange(span.streamBytes, index, index);
+  const skip = offset - packagesOf(span).first * sealedPackageBytes;
+  return { span, index, extents: cutExtents(span.extents, skip, length) };
 }
 
 function listIndexes(span: SealedSpan, stripeId: StripeId): Set<number> {

@@ -8,6 +8,7 @@ import type { PiecePlace } from './block-reader.ts';
 import { cutFromPackage, packagesOf } from './cut-spans.ts';
 import type { WholeRead } from './engine.ts';
 import type { EngineParts } from './engine-parts.ts';
+import { placePackage } from './list-packages.ts';
 import type { PieceCache } from './piece-cache.ts';
 import { readExtents } from './read-extents.ts';
 import { readPiece } from './read-piece.ts';
@@ -78,6 +79,9 @@ async function* readSpan(
   const opener = new SpanOpener(rest, { dataKey, openRun });
   for await (const opened of readExtents(parts, rest.extents, { proof: 'digests', signal, take: opener.open })) {
     if (opened.plain.length > 0) yield opened.plain;
+    if (opened.corrupt === undefined) continue;
+    // All its blocks have their digests, or were rebuilt from such.
+    for (const { stripeId } of placePackage(rest, opened.corrupt).extents) parts.noteMiscoded(stripeId);
     failCorrupt(rest, opened);
   }
   opener.finish();

@@ -67,14 +67,11 @@ interface PackPlan {
  */
 export class Compactor {
   readonly #parts: EngineParts;
-  /** Told of a stripe of which something does not open. */
-  readonly #onMiscoded: (id: StripeId) => void;
   /** Stripes that could not be read lately, which would keep all others from being compacted. */
   readonly #unreadable = new RecentNotes({ maxNotes: 10_000, ageMs: unreadableAgeMs });
 
-  constructor(parts: EngineParts, onMiscoded: (id: StripeId) => void) {
+  constructor(parts: EngineParts) {
     this.#parts = parts;
-    this.#onMiscoded = onMiscoded;
   }
 
   /**
@@ -151,7 +148,7 @@ export class Compactor {
       for (const run of runs) {
         const item = await this.#readRun(run, signal).catch((error: unknown) => {
           if (isFailure(error)) this.#unreadable.note(run.from.stripeId);
-          if (isFailure(error, 'package-corrupt')) this.#onMiscoded(run.from.stripeId);
+          if (isFailure(error, 'package-corrupt')) this.#parts.noteMiscoded(run.from.stripeId);
           throw error;
         });
         items.push(item);

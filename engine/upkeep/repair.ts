@@ -61,9 +61,9 @@ export class Repairer {
     return this.#damages.note(stripe, shard);
   }
 
-  /** Takes note of a stripe whose shards have their digests and do not go together. */
-  noteMiscoded(id: StripeId): void {
-    this.#miscoded.note(id);
+  /** Takes note of a stripe whose shards may not go together, though each has its digests. Returns whether it is to be looked at. */
+  noteMiscoded(id: StripeId): boolean {
+    return this.#miscoded.note(id);
   }
 
   /**

@@ -64,12 +64,8 @@ export class Upkeep {
     const liars = new Liars(parts);
     this.#repairer = new Repairer(parts, { liars });
     this.#counter = new RedundancyCounter(parts);
-    const onMiscoded = (id: StripeId): void => {
-      this.#repairer.noteMiscoded(id);
-      this.#runner.kick('repair');
-    };
-    this.#compactor = new Compactor(parts, onMiscoded);
-    this.#scrubber = new Scrubber({ ...parts, onMiscoded });
+    this.#compactor = new Compactor(parts);
+    this.#scrubber = new Scrubber(parts);
     this.#mover = new ShardMover(parts, liars);
     this.#compactThrottle = new Throttle({
       bytesPerS: compactBytesPerS,
@@ -114,6 +110,11 @@ export class Upkeep {
   /** Says that a shard was found to be gone or wrong beyond doubt. */
   noteDamage(stripe: Stripe, shard: PlacedShard): void {
     if (this.#repairer.noteDamage(stripe, shard)) this.#runner.kick('repair');
+  }
+
+  /** Says that the shards of a stripe may not go together, though each has its digests. */
+  noteMiscoded(id: StripeId): void {
+    if (this.#repairer.noteMiscoded(id)) this.#runner.kick('repair');
   }
 
   /** Does all that can be done now, once and as fast as it can: for tests and for operators. */

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import { patternBytes } from '../harness/pattern-bytes.ts';
 import {
   createTestEngine,
+  failure,
   get,
   listCids,
   never,
@@ -55,6 +56,34 @@ describe('stripes that are wrongly coded', () => {
       });
     }
   }
+
+  for (const sizeBytes of [20 * KiB, 2.5 * MiB]) {
+    it(`are mended soon after a read of ${sizeBytes} bytes that found one, before any scrub`, async () => {
+      const test = await open();
+      const bytes = patternBytes(sizeBytes);
+      await put(test, 'key', bytes);
+      const [stripe] = await stripesOf(test, 'key');
+      await miscode(test, stripe!, stripe!.shards[0]!.index);
+      await assert.rejects(get(test, 'key'), failure('package-corrupt'));
+      await test.upkeep.runOnce();
+      assert.ok((await get(test, 'key')).equals(bytes));
+      await assertCodesRight(test, 'key');
+      await test.close();
+    });
+  }
+
+  it('are looked at once where reads find them again and again, and nothing can be done', async () => {
+    const test = await open();
+    await put(test, 'key', patternBytes(900 * KiB));
+    const [stripe] = await stripesOf(test, 'key');
+    for (const { index } of stripe!.shards.slice(0, 3)) await miscode(test, (await stripesOf(test, 'key'))[0]!, index);
+    for (let turn = 0; turn < 3; turn++) {
+      await assert.rejects(get(test, 'key'), failure('package-corrupt'));
+      await test.upkeep.runOnce();
+    }
+    assert.equal(await readMetric(test.metrics.miscodedStripes, { outcome: 'unclear' }), 1);
+    await test.close();
+  });
 
   it('wait while a provider is away that has a shard of them', async () => {
     const test = await open();

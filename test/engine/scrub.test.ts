@@ -55,7 +55,7 @@ function createScrubber({ parts }: TestEngine): Scrubber {
     clientLoad: new ClientLoad(),
     readBudget: new ByteBudget({ name: 'read', capacityBytes: 32 * MiB, waitMs: 0, metrics: parts.metrics }),
     kickRepair: () => {},
-    onMiscoded: (id) => assert.fail(`stripe ${id} is coded right`),
+    noteMiscoded: (id) => assert.fail(`stripe ${id} is coded right`),
   });
 }
 

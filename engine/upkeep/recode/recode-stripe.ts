@@ -2,11 +2,14 @@ import { isFailure } from '../../../core/failure.ts';
 import type { StripeId } from '../../../core/model.ts';
 import { storedShardCount } from '../../../erasure/geometry.ts';
 import type { EngineParts } from '../../engine-parts.ts';
+import { RecentNotes } from '../../recent-notes.ts';
 import { type RepairSetting, StripeRepair } from '../repair-stripe.ts';
 import { findWrong } from './find-wrong.ts';
 
 /** Stripes that wait to be looked at. */
 const maxWaiting = 1_000;
+/** One that nothing could be done for is left alone for so long. */
+const restMs = 600_000;
 
 export interface RecodeResult {
   /**
@@ -54,19 +57,25 @@ export async function recodeStripe(
   }
 }
 
-/** Stripes that scrub found to be wrongly coded, until they are dealt with. What is dropped beyond the bound is found again. */
+/** Stripes that scrub, compaction or a read found to be wrongly coded, until they are dealt with. What is dropped beyond the bound is found again. */
 export class MiscodedStripes {
   readonly #parts: EngineParts;
   readonly #setting: RepairSetting;
   readonly #waiting = new Set<StripeId>();
+  /** Those of which nothing came lately: each read that finds them again would have them looked at anew. */
+  readonly #leftAlone: RecentNotes;
 
   constructor(parts: EngineParts, setting: RepairSetting) {
     this.#parts = parts;
     this.#setting = setting;
+    this.#leftAlone = new RecentNotes({ maxNotes: maxWaiting, ageMs: restMs, clock: parts.clock });
   }
 
-  note(id: StripeId): void {
-    if (this.#waiting.size < maxWaiting) this.#waiting.add(id);
+  /** Returns whether it is to be looked at. */
+  note(id: StripeId): boolean {
+    if (this.#waiting.size >= maxWaiting || this.#leftAlone.has(id)) return false;
+    this.#waiting.add(id);
+    return true;
   }
 
   /** Mends what can be mended now. Returns how many stripes were. */
@@ -86,6 +95,7 @@ export class MiscodedStripes {
       const { outcome, shards } = result;
       if (outcome === 'postponed') continue;
       this.#waiting.delete(id);
+      if (outcome !== 'mended') this.#leftAlone.note(id);
       if (outcome === 'agrees') continue;
       metrics.miscodedStripes.inc({ outcome });
       if (outcome === 'mended') mended += 1;

@@ -41,12 +41,10 @@ export type ScrubParts = Pick<
   | 'pins'
   | 'clientLoad'
   | 'kickRepair'
+  | 'noteMiscoded'
   | 'codec'
   | 'readBudget'
-> & {
-  /** Told of a stripe whose shards have their digests and do not code to one another. */
-  readonly onMiscoded: (id: StripeId) => void;
-};
+>;
 
 /** What scrub found of a shard. */
 export type ScrubOutcome = 'good' | 'missing' | 'corrupt' | 'unreadable';
@@ -232,7 +230,7 @@ export class Scrubber {
 
   /** A row of it is kept meanwhile, another one each time, and looked at whether its blocks go together. */
   async #readShards(stripe: Stripe, pass: Pass, signal: AbortSignal): Promise<void> {
-    const { fleet, codec, onMiscoded } = this.#parts;
+    const { fleet, codec, noteMiscoded } = this.#parts;
     const { id } = stripe;
     const sample = new RowSample(stripe, Math.floor(Math.random() * rowCount(stripe)));
     const lease = await this.#leaseSample(stripe, sample.row, signal);
@@ -246,7 +244,7 @@ export class Scrubber {
         else if (standing === 'down') this.#state.postpone(shard.providerId, id, pass.lastReadMs(id));
       }
       const blocks = sample.blocks();
-      if (blocks !== undefined && findWrongParity(codec, blocks, stripe).length > 0) onMiscoded(id);
+      if (blocks !== undefined && findWrongParity(codec, blocks, stripe).length > 0) noteMiscoded(id);
     } finally {
       sample.release();
       lease?.release();
