@@ -8,6 +8,12 @@ import { type ClientBench, needs, openClientBench } from '../harness/run-client.
 import { hashFile, hashTree, seededBytes, writeTree } from './file-tree.ts';
 
 /** Clients that compare ETags with MD5s where they take them for such must not do so here. */
+/** aws-cli sent Content-MD5 with every upload before it came to checksums of other kinds, in 1.37 and 2.23. */
+function declaresMd5(version: string): boolean {
+  const [, major, minor] = /aws-cli\/(\d+)\.(\d+)/.exec(version) ?? [];
+  return Number(minor) < (major === '1' ? 37 : 23);
+}
+
 describe('a server whose ETags are opaque', () => {
   let bench: ClientBench;
   let configFolder: string;
@@ -42,7 +48,10 @@ describe('a server whose ETags are opaque', () => {
     assert.deepEqual(await hashTree(at('aws-back')), await hashTree(at('tree')));
     const listed = await aws('s3api', 'list-objects-v2', '--bucket', 'aws', '--query', 'Contents[].ETag');
     const etags = JSON.parse(listed) as string[];
-    assert.ok(etags.length > 12 && etags.every((etag) => /^"[0-9a-f]{32}-\d+"$/.test(etag)), listed);
+    assert.ok(etags.length > 12);
+    // Where a client declares the MD5, it is computed to be compared, and is the ETag.
+    const isPlain = declaresMd5(await aws('--version'));
+    for (const etag of etags) assert.match(etag, isPlain ? /^"[0-9a-f]{32}(-\d+)?"$/ : /^"[0-9a-f]{32}-\d+"$/);
   });
 
   it('serves rclone: copy, sync, check and copies on the server, in parts', needs('rclone'), async () => {
