@@ -3,6 +3,7 @@ import { Failure } from '../core/failure.ts';
 import type { Metrics } from '../core/metrics.ts';
 import type { PlacedShard, Stripe } from '../core/model.ts';
 import { releaseMemory } from '../core/release-memory.ts';
+import { padBlock } from '../erasure/check-row.ts';
 import type { ErasureCodec } from '../erasure/erasure-codec.ts';
 import { storedBlockBytes } from '../erasure/geometry.ts';
 import type { BlockReader } from './block-reader.ts';
@@ -275,10 +276,7 @@ class RowRead {
     const codedBytes = piece?.length ?? storedBlockBytes(stripe, 0, row);
     return this.#blocks.map((block, index) => {
       if (this.#states[index] === 'zero') return zeros(codedBytes);
-      if (block === undefined || block.length === codedBytes) return block;
-      const padded = new Uint8Array(codedBytes);
-      padded.set(block);
-      return padded;
+      return block && padBlock(block, codedBytes);
     });
   }
 

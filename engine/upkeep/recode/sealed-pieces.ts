@@ -39,7 +39,7 @@ export async function listSealedPieces(
   const packages = listPackages(await listSpans(parts, stripe), stripe.id);
   if (packages.length === 0) return undefined;
   const pieces: SealedPiece[] = [];
-  for (const each of packages) pieces.push(await placePackage(parts, stripe, each, signal));
+  for (const each of packages) pieces.push(await gatherPackage(parts, stripe, each, signal));
   if (stripe.manifestBytes > 0) pieces.push(placeManifest(parts, stripe));
   return pieces;
 }
@@ -50,7 +50,7 @@ async function listSpans({ metadata }: EngineParts, { id, profileName }: Stripe)
   return references.flatMap((each) => (each.kind === 'version' ? each.version : each.part).spans);
 }
 
-async function placePackage(
+async function gatherPackage(
   parts: EngineParts,
   stripe: Stripe,
   each: PlacedPackage,
