@@ -1,5 +1,5 @@
 import type { Metrics } from '../../core/metrics.ts';
-import type { PlacedShard, Stripe } from '../../core/model.ts';
+import type { PlacedShard, ProviderId, Stripe } from '../../core/model.ts';
 import type { ErasureCodec } from '../../erasure/erasure-codec.ts';
 import { rowDataBytes, storedBlockCount } from '../../erasure/geometry.ts';
 import type { Fleet } from '../../placement/fleet.ts';
@@ -100,18 +100,27 @@ async function findHolders(fleet: Fleet, shard: PlacedShard, signal: AbortSignal
   return holders.flat();
 }
 
-/** Of a shard that several providers show, one that really has it: names are no secret, and anybody can list them. */
+/**
+ * Of a shard that several providers show, one that really has it: names are no secret, and anybody can list them. What was moved
+ * may still lie where it lay, so each goes to a provider that has no other of the stripe, wherever there is one.
+ */
 export async function chooseHolders(parts: StripeReadParts, stripe: Stripe, signal: AbortSignal): Promise<Stripe> {
-  const shards: PlacedShard[] = [];
-  for (const [first, ...others] of Map.groupBy(stripe.shards, ({ cid }) => cid).values()) {
+  const choices = [...Map.groupBy(stripe.shards, ({ cid }) => cid).values()];
+  const chosen = new Map<PlacedShard['cid'], PlacedShard>();
+  const taken = new Set<ProviderId>();
+  // Who has the fewest to choose from goes first.
+  for (const holders of choices.toSorted((a, b) => a.length - b.length)) {
+    const isFree = ({ providerId }: PlacedShard): boolean => !taken.has(providerId);
+    const [first, ...others] = [...holders.filter(isFree), ...holders.filter((holder) => !isFree(holder))];
     let holder = first!;
     for (const other of others) {
       if (await isReadable(parts, stripe, holder, signal)) break;
       holder = other;
     }
-    shards.push(holder);
+    chosen.set(holder.cid, holder);
+    taken.add(holder.providerId);
   }
-  return { ...stripe, shards };
+  return { ...stripe, shards: choices.map((holders) => chosen.get(holders[0]!.cid)!) };
 }
 
 async function isReadable(

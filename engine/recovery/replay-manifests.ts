@@ -98,29 +98,50 @@ export class ManifestReplay {
         signal.throwIfAborted();
         const found = groups.get(stripe.id)?.flatMap(({ shards }) => shards) ?? [];
         groups.delete(stripe.id);
-        for (const shard of found) await this.#adoptMoved(stripe, shard, signal);
+        await this.#adoptMoved(stripe, found, signal);
       });
     }
   }
 
-  /** Records a shard that was found elsewhere than where the store knows it, if it is not there any more. */
-  async #adoptMoved(stripe: Stripe, found: PlacedShard, signal: AbortSignal): Promise<void> {
+  /**
+   * Records shards that were found elsewhere than where the store knows them, if they are not there any more, or another one is by
+   * now: what was moved lies for a while where it lay as well.
+   */
+  async #adoptMoved(stripe: Stripe, found: readonly PlacedShard[], signal: AbortSignal): Promise<void> {
     const { fleet, metadata } = this.#parts;
-    const isSame = ({ index, cid }: PlacedShard): boolean => index === found.index && cid === found.cid;
-    const recorded = stripe.shards.find(isSame);
-    if (recorded === undefined && !stripe.lostShards?.some(isSame)) return;
-    const isThere = recorded !== undefined && (await isHeld(fleet.find(recorded.providerId), found, signal));
-    const provider = fleet.find(found.providerId);
-    if (isThere || provider === undefined) return;
+    const isHeldThere = (shard: PlacedShard): Promise<boolean> => isHeld(fleet.find(shard.providerId), shard, signal);
+    const places = new Map(stripe.shards.map((shard) => [shard.index, shard]));
+    const isShared = ({ index, providerId }: PlacedShard): boolean =>
+      Array.from(places.values()).some((other) => other.index !== index && other.providerId === providerId);
+    const adopt = async (shard: PlacedShard): Promise<void> => {
+      if (!(await this.#isRight(stripe, shard, signal))) return;
+      await metadata.recordShard(stripe.id, shard);
+      places.set(shard.index, shard);
+      this.#shardsMoved += 1;
+    };
+    const named = [...stripe.shards, ...(stripe.lostShards ?? [])];
+    const known = found.filter((shard) => named.some(({ index, cid }) => index === shard.index && cid === shard.cid));
+    for (const shard of known) {
+      const recorded = places.get(shard.index);
+      if (recorded === undefined || !(await isHeldThere(recorded))) await adopt(shard);
+    }
+    for (const shard of known) {
+      const recorded = places.get(shard.index);
+      if (recorded !== undefined && isShared(recorded) && !isShared(shard)) await adopt(shard);
+    }
+  }
+
+  async #isRight(stripe: Stripe, shard: PlacedShard, signal: AbortSignal): Promise<boolean> {
+    const provider = this.#parts.fleet.find(shard.providerId);
+    if (provider === undefined) return false;
     try {
-      await checkShard(provider, stripe, found, signal);
+      await checkShard(provider, stripe, shard, signal);
+      return true;
     } catch (error) {
       signal.throwIfAborted();
       if (!isFailure(error)) throw error;
-      return;
+      return false;
     }
-    await metadata.recordShard(stripe.id, found);
-    this.#shardsMoved += 1;
   }
 
   /**

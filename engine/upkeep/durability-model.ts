@@ -79,7 +79,10 @@ function placementLoss(
   const groups = Map.groupBy(providers, (id) => operatorOf(id) || `\0${id}`);
   const operatorFails = doOperatorsFail ? failureIn(repairHours, operatorFailureRate) : 0;
   const distributions = Array.from(groups, ([operator, ids]) => {
-    const alone = spread(ids.map((id) => chances(failureIn(repairHours, annualFailureRateOf(id)))));
+    const providers = Map.groupBy(ids, (id) => id);
+    const alone = spread(
+      Array.from(providers, ([id, { length }]) => chances(failureIn(repairHours, annualFailureRateOf(id)), length)),
+    );
     if (operator.startsWith('\0')) return alone;
     return alone.map((chance, lost) => chance * (1 - operatorFails) + (lost === ids.length ? operatorFails : 0));
   });
@@ -92,8 +95,9 @@ function failureIn(hours: number, annualFailureRate: number): number {
   return -Math.expm1((hours / yearHours) * Math.log1p(-annualFailureRate));
 }
 
-function chances(p: number): number[] {
-  return [1 - p, p];
+/** Of a provider with so many shards: they are lost together. */
+function chances(p: number, shards: number): number[] {
+  return [1 - p, ...new Array<number>(shards - 1).fill(0), p];
 }
 
 /** How many are lost together, where each entry says how likely 0, 1, ... of its own are. */

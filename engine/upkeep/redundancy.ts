@@ -8,11 +8,14 @@ export type StandingOf = (id: ProviderId) => Standing;
 
 /** What can be said of a stripe, or of all that lie alike. */
 export interface Redundancy {
-  /** How many further shards it can lose now, where those at providers that are down count as lost; below 0 it cannot be read now. */
+  /**
+   * How many further providers it can lose now, whichever they are, where those that are down count as lost; below 0 it cannot be
+   * read now. That is how many shards it can lose, as long as no two lie at one provider.
+   */
   readonly margin: number;
   /** The same once every provider that is expected back is back; below 0 it is lost. */
   readonly finalMargin: number;
-  /** Shards that are to be rebuilt: those that no provider holds from which they can be expected. */
+  /** Shards that are to be rebuilt: those that no provider holds from which they can be expected, and every second one at a provider. */
   readonly lacking: number;
 }
 
@@ -43,15 +46,38 @@ function judge(
   holders: readonly ProviderId[],
   standingOf: StandingOf,
 ): Redundancy {
-  let up = 0;
-  let down = 0;
+  const up: ProviderId[] = [];
+  const expected: ProviderId[] = [];
   for (const id of holders) {
     const standing = standingOf(id);
-    if (standing === 'up') up += 1;
-    else if (standing === 'down') down += 1;
+    if (standing === 'up') up.push(id);
+    if (standing !== 'lost') expected.push(id);
   }
   const needed = shardCount - m;
-  return { margin: up - needed, finalMargin: up + down - needed, lacking: shardCount - up - down };
+  const doubled = expected.reduce((count, id, at) => count + Number(expected.indexOf(id) < at), 0);
+  if (doubled === 0) {
+    const lacking = shardCount - expected.length;
+    return { margin: up.length - needed, finalMargin: expected.length - needed, lacking };
+  }
+  return {
+    margin: countBearable(up, needed),
+    finalMargin: countBearable(expected, needed),
+    lacking: shardCount - expected.length + doubled,
+  };
+}
+
+/** How many of these providers can be lost, those with the most shards first, until fewer than `needed` are left. */
+function countBearable(holders: readonly ProviderId[], needed: number): number {
+  let left = holders.length - needed;
+  if (left < 0) return left;
+  const held = Array.from(Map.groupBy(holders, (id) => id).values(), ({ length }) => length);
+  let bearable = 0;
+  for (const shards of held.sort((a, b) => b - a)) {
+    left -= shards;
+    if (left < 0) break;
+    bearable += 1;
+  }
+  return bearable;
 }
 
 export function nameMargin({ margin, finalMargin }: Redundancy): Margin {

@@ -80,6 +80,11 @@ export class StripeRepair {
   #good: readonly PlacedShard[];
   /** What is known of the others: they are gone, or wrong at least in part, or lie where nobody expects an answer. */
   #bad: readonly PlacedShard[];
+  /**
+   * Shards at a provider that has another one of the stripe: they would be lost together, so they are written again elsewhere. They are as
+   * good to read as any. Where one lies stays an orphan.
+   */
+  readonly #doubled: readonly PlacedShard[];
   /** Shards that are whole where they lie but wrong: they are replaced by others of another name. */
   readonly #miscoded: readonly PlacedShard[];
   readonly #places = new Map<ProviderId, LockedProvider>();
@@ -99,7 +104,11 @@ export class StripeRepair {
     this.#setting = setting;
     this.#signal = signal;
     const isLost = ({ providerId }: PlacedShard): boolean => parts.fleet.standingOf(providerId) === 'lost';
-    this.#good = stripe.shards.filter((shard) => !isLost(shard) && !miscoded.includes(shard));
+    const present = stripe.shards.filter((shard) => !isLost(shard) && !miscoded.includes(shard));
+    const isFirstThere = ({ providerId }: PlacedShard, at: number): boolean =>
+      present.findIndex((other) => other.providerId === providerId) === at;
+    this.#good = present.filter(isFirstThere);
+    this.#doubled = present.filter((shard, at) => !isFirstThere(shard, at));
     this.#bad = [...stripe.shards.filter(isLost), ...(stripe.lostShards ?? [])];
   }
 
@@ -126,9 +135,11 @@ export class StripeRepair {
    */
   async #takeUpRecovered(): Promise<void> {
     const { fleet } = this.#parts;
-    const present = new Set(this.#good.map(({ index }) => index));
+    const present = new Set([...this.#good, ...this.#doubled].map(({ index }) => index));
+    const holders = new Set(this.#good.map(({ providerId }) => providerId));
     const doubtful = (this.#stripe.lostShards ?? []).filter(
-      ({ index, providerId }) => !present.has(index) && fleet.standingOf(providerId) === 'up',
+      ({ index, providerId }) =>
+        !present.has(index) && !holders.has(providerId) && fleet.standingOf(providerId) === 'up',
     );
     const checked = await Promise.all(
       doubtful.map(async (shard) => ((await this.#isRight(shard)) ? shard : undefined)),
@@ -261,14 +272,15 @@ export class StripeRepair {
    */
   #readRow(row: number, wanted: readonly number[]): Promise<Uint8Array[]> {
     const { blocks, codec, metrics, limits } = this.#parts;
-    const lostShards = this.#bad.filter(({ index }) => !this.#good.some((shard) => shard.index === index));
-    const stripe = { ...this.#stripe, shards: this.#good, lostShards };
+    const shards = [...this.#good, ...this.#doubled];
+    const lostShards = this.#bad.filter(({ index }) => !shards.some((shard) => shard.index === index));
+    const stripe = { ...this.#stripe, shards, lostShards };
     return readRow({ blocks, codec, metrics, hedgeMs: limits.hedgeMs }, { stripe, row, wanted }, this.#signal);
   }
 
   /** The same bytes have the same name. @throws Failure `shard-corrupt` where the codec computed others */
   #checkNames(lanes: readonly ShardLane[]): void {
-    for (const { index, providerId, cid } of this.#bad) {
+    for (const { index, providerId, cid } of [...this.#bad, ...this.#doubled]) {
       const lane = lanes.find((each) => each.index === index);
       if (lane?.cid === undefined || lane.cid === cid) continue;
       const reason = `rebuilt as ${lane.cid} in stripe ${this.#stripe.id}`;

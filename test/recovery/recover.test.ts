@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, it } from 'node:test';
+import type { PlacedShard } from '../../core/model.ts';
 import { MasterKey } from '../../crypto/master-key.ts';
 import { storedShardCount } from '../../erasure/geometry.ts';
 import { stripeIdsOf } from '../engine/engine-harness.ts';
@@ -234,6 +235,44 @@ describe('recovery', () => {
     assert.equal(report.manifests.shardsMoved, 2);
     assert.deepEqual(report.problems, []);
     assert.deepEqual(await readEverything(await world.start(metadata)), before);
+  });
+
+  it('puts no two shards of a stripe at one provider because one of them lay there before it was moved', async () => {
+    const world = new RecoveryWorld({ providerCount: 8 });
+    const live = await world.start();
+    await createBucket(live, 'first');
+    await put(live, 'first', 'named', randomBytes(2 * 2 ** 20));
+    await live.journal.runOnce({ isSnapshotDue: true });
+    await put(live, 'first', 'not named', randomBytes(2 * 2 ** 20));
+    const before = await readEverything(live);
+    for (const key of ['named', 'not named']) {
+      const { version } = await live.engine.objects.open({ bucket: 'first', key });
+      const { stripeId } = version.spans[0]!.extents[0]!;
+      const { shards } = (await live.metadata.findStripes([stripeId])).get(stripeId)!;
+      const at = (id: string) => world.providers.find((each) => each.id === id)!;
+      const [spare] = world.providers.filter(({ id }) => !shards.some(({ providerId }) => providerId === id));
+      const copy = async ({ providerId, cid }: PlacedShard, to: string): Promise<void> => {
+        const { bytes } = await at(providerId).statShard(cid, never);
+        await at(to).putShard(cid, [await at(providerId).readShard(cid, 0, bytes, never)], never);
+      };
+      // One went elsewhere, another one came to where it had been, and what it left there lies there still.
+      const [first, second] = shards;
+      await copy(first!, spare!.id);
+      await copy(second!, first!.providerId);
+      await at(second!.providerId).deleteShard(second!.cid);
+    }
+    await world.lose(live);
+    const { metadata, report } = await world.recover();
+    assert.deepEqual(report.problems, []);
+    const recovered = await world.start(metadata);
+    assert.deepEqual(await readEverything(recovered), before);
+    for (const key of ['named', 'not named']) {
+      const { version } = await recovered.engine.objects.open({ bucket: 'first', key });
+      const { stripeId } = version.spans[0]!.extents[0]!;
+      const { shards } = (await metadata.findStripes([stripeId])).get(stripeId)!;
+      assert.equal(shards.length, 6);
+      assert.equal(new Set(shards.map(({ providerId }) => providerId)).size, 6, key);
+    }
   });
 
   it('knows where the journal itself lies by now: else its shards would be taken for orphans', async () => {

@@ -251,7 +251,17 @@ export class ThrashClients {
     const [sourceKey, source] = this.#random.pick([...this.#keys]);
     if (sourceKey === key) return;
     const reading = source.beginRead();
-    const listCopied = (): Value[] => reading.list().filter(({ etag }) => etag !== undefined);
+    let isListing = false;
+    const listCopied = (): Value[] => {
+      // The source may be written with a copy of this key in the same moment: what comes round adds nothing.
+      if (isListing) return [];
+      isListing = true;
+      try {
+        return reading.list().filter(({ etag }) => etag !== undefined);
+      } finally {
+        isListing = false;
+      }
+    };
     try {
       await this.#write(history, listCopied, false, async (write) => {
         const { version } = await this.#engine.objects.copy(

@@ -47,6 +47,20 @@ describe('the model of durability', () => {
       }),
     ));
 
+  it('loses two shards at one provider together', () => {
+    const ask = (providers: readonly string[], m: number): number =>
+      fleetLoss([placementOf(providers, providers.length - m, m)], {
+        annualFailureRateOf: () => 0.05,
+        repairHours: 24,
+        operatorOf: () => '',
+        operatorFailureRate: 0,
+      }).alone.perStripe;
+    // One loss is too much then.
+    const doubled = ask(['a', 'b', 'c', 'c'], 1);
+    assert.ok(doubled > 5 * ask(['a', 'b', 'c', 'd'], 1));
+    isClose(doubled, annualLoss({ shards: 1, m: 0, annualFailureRate: 0.05, repairHours: 24 }), 0.01);
+  });
+
   it('gives more hope with more parity, with quicker repair, and with better providers', () =>
     fc.assert(
       fc.property(shape, ({ k, m, annualFailureRate, repairHours }) => {

@@ -58,6 +58,31 @@ describe('redundancy', () => {
       }),
     ));
 
+  it('is what providers can be lost, also where one of them has several shards', () =>
+    fc.assert(
+      fc.property(
+        placement,
+        fc.array(fc.nat({ max: 5 }), { minLength: 10, maxLength: 10 }),
+        ({ placement: one }, at) => {
+          const providers = one.providers.map((_, shard) => `p${at[shard % at.length]}` as ProviderId);
+          const { margin, finalMargin, lacking } = judgePlacement({ ...one, providers }, () => 'up');
+          assert.equal(finalMargin, margin);
+          const distinct = [...new Set(providers)];
+          assert.equal(lacking, one.shardCount - distinct.length);
+          const needed = one.shardCount - one.m;
+          if (providers.length < needed) return assert.equal(margin, providers.length - needed);
+          // The fewest whose loss makes it unreadable, of all subsets.
+          let fewest = distinct.length + 1;
+          for (let subset = 0; subset < 2 ** distinct.length; subset++) {
+            const lost = distinct.filter((_, bit) => (subset >> bit) % 2 === 1);
+            const left = providers.filter((id) => !lost.includes(id)).length;
+            if (left < needed) fewest = Math.min(fewest, lost.length);
+          }
+          return assert.equal(margin, fewest - 1);
+        },
+      ),
+    ));
+
   it('counts every stripe and every byte once, at every margin there can be', () =>
     fc.assert(
       fc.property(fleet, ([all, stands]) => {

@@ -120,6 +120,28 @@ describe('repair of lost providers', () => {
     assert.deepEqual(backlog, { stripes: 0, shards: 0, storedBytes: 0, oldestMs: undefined });
   });
 
+  it('takes a second shard at one provider for no redundancy, and writes it again elsewhere', async () => {
+    const contents = await fill(world, 4);
+    const stripes = await listStripes(world);
+    for (const { id, shards } of stripes) {
+      const [first, second] = shards;
+      // As after a recovery that found one nowhere else.
+      const bytes = shardBytes((await world.metadata.findStripes([id])).get(id)!, second!.index);
+      const whole = await providerOf(world, second!.providerId).readShard(second!.cid, 0, bytes, never);
+      await providerOf(world, first!.providerId).putShard(second!.cid, [whole], never);
+      await world.metadata.recordShard(id, { ...second!, providerId: first!.providerId });
+    }
+    const { margins, backlog } = await world.upkeep.readStatus();
+    assert.deepEqual(
+      margins.filter((each) => each.stripes > 0).map(({ margin }) => margin),
+      [1],
+    );
+    assert.equal(backlog.shards, stripes.length);
+    await world.upkeep.runOnce();
+    await assertStatusIsTrue(world, 'at last');
+    await assertWhole(world, contents);
+  });
+
   it('begins with the stripes that can bear no further loss', async () => {
     // One row's memory a quarter of all: then it repairs one stripe at a time.
     const narrow = await createWorld({ providerCount: 10, limits: { readBudgetBytes: 6 * MiB } });
