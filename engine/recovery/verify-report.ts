@@ -14,6 +14,13 @@ export type Finding =
   | ShardFinding<'shard-lost'>
   /** The metadata know of fewer shards than the stripe should have. */
   | { readonly kind: 'shards-unwritten'; readonly stripeId: StripeId; readonly count: number }
+  /** A provider has several shards of the stripe, which would be lost together. */
+  | {
+      readonly kind: 'shards-together';
+      readonly stripeId: StripeId;
+      readonly providerId: ProviderId;
+      readonly count: number;
+    }
   /** A version, part or system object refers to a stripe that the store does not know. */
   | { readonly kind: 'stripe-missing'; readonly stripeId: StripeId; readonly owner: Owner }
   /** Blocks are right, and what they hold does not open, or has another length. Only with `isDeep`. */
@@ -44,7 +51,7 @@ export type Owner =
 /** Something that lives in stripes which lack shards. */
 export interface Endangered {
   readonly owner: Owner;
-  /** How many further shards each of its stripes can lose; below 0 it cannot be read any more. */
+  /** How many further providers each of its stripes can lose; below 0 it cannot be read any more. */
   readonly margin: number;
 }
 

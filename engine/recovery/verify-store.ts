@@ -5,6 +5,7 @@ import { storedBlockCount, storedShardCount } from '../../erasure/geometry.ts';
 import { shardBytes } from '../../erasure/shard-format.ts';
 import type { EngineParts } from '../engine-parts.ts';
 import { readSpans } from '../read-spans.ts';
+import { countBearable } from '../upkeep/redundancy.ts';
 import { listOwners, type OwnedContent } from './list-owners.ts';
 import type { Endangered, Finding, FindingKind, VerifyReport } from './verify-report.ts';
 
@@ -88,7 +89,7 @@ class Verifier {
 
   async #verifyStripe(stripe: Stripe, signal: AbortSignal): Promise<void> {
     const outcomes = await Promise.all(stripe.shards.map((shard) => this.#verifyShard(stripe, shard, signal)));
-    const good = outcomes.filter((isGood) => isGood).length;
+    const holders = stripe.shards.filter((_, at) => outcomes[at]).map(({ providerId }) => providerId);
     const expected = storedShardCount(stripe);
     const { lostShards = [] } = stripe;
     for (const { index, providerId, cid } of lostShards) {
@@ -96,7 +97,11 @@ class Verifier {
     }
     const unwritten = expected - stripe.shards.length - lostShards.length;
     if (unwritten > 0) this.#find({ kind: 'shards-unwritten', stripeId: stripe.id, count: unwritten });
-    if (good < expected) this.#margins.set(stripe.id, good - (expected - stripe.m));
+    for (const [providerId, { length: count }] of Map.groupBy(holders, (id) => id)) {
+      if (count > 1) this.#find({ kind: 'shards-together', stripeId: stripe.id, providerId, count });
+    }
+    const margin = countBearable(holders, expected - stripe.m);
+    if (margin < stripe.m) this.#margins.set(stripe.id, margin);
   }
 
   async #verifyShard(stripe: Stripe, shard: PlacedShard, signal: AbortSignal): Promise<boolean> {

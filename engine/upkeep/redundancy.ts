@@ -66,8 +66,13 @@ function judge(
   };
 }
 
-/** How many of these providers can be lost, those with the most shards first, until fewer than `needed` are left. */
-function countBearable(holders: readonly ProviderId[], needed: number): number {
+/**
+ * How many providers can be lost, whichever they are, until fewer than `needed` shards are left.
+ *
+ * @param holders a provider for each shard
+ * @returns where there are fewer already, how many more there are, below 0
+ */
+export function countBearable(holders: readonly ProviderId[], needed: number): number {
   let left = holders.length - needed;
   if (left < 0) return left;
   const held = Array.from(Map.groupBy(holders, (id) => id).values(), ({ length }) => length);

@@ -89,6 +89,24 @@ describe('verify', () => {
     await world.lose(live);
   });
 
+  it('finds shards of a stripe that would be lost together', async () => {
+    const world = new RecoveryWorld();
+    const live = await world.start();
+    await fill(live);
+    const [first, second] = await shardsOf(live, 'large');
+    const { version } = await live.engine.objects.open({ bucket: 'first', key: 'large' });
+    const { stripeId } = version.spans[0]!.extents[0]!;
+    const [from, to] = [second!, first!].map(({ providerId }) => world.providers.find(({ id }) => id === providerId)!);
+    const { bytes } = await from!.statShard(second!.cid);
+    await to!.putShard(second!.cid, [await from!.readShard(second!.cid, 0, bytes)]);
+    await live.metadata.recordShard(stripeId, { index: 1, providerId: to!.id, cid: second!.cid });
+    const report = await verify(live, false);
+    assert.deepEqual(report.findings, { 'shards-together': 1 });
+    const owner = { kind: 'version', bucket: 'first', key: 'large', versionId: 'null' };
+    assert.deepEqual(report.atRisk, [{ owner, margin: 1 }]);
+    await world.lose(live);
+  });
+
   it('finds a shard of another length at once, and a flipped bit when it reads every byte', async () => {
     const world = new RecoveryWorld();
     const live = await world.start();
