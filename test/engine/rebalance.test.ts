@@ -213,6 +213,28 @@ describe('rebalance', () => {
     );
   });
 
+  it('takes the rounding of what providers should hold for no reason to move', () => {
+    const labels = [
+      { weight: 0.2, operator: 'y', country: 'aa' },
+      { weight: 1, operator: '', country: 'bb' },
+      { weight: 1, operator: '', country: 'aa' },
+      { weight: 1, operator: 'x', country: '' },
+      { weight: 1, operator: '', country: 'aa' },
+      { weight: 1, operator: 'y', country: 'aa' },
+    ];
+    const members = labels.map((each, n) => ({ ...each, id: `p${n}` as ProviderId, zone: '' }));
+    const ids = members.map(({ id }) => id);
+    for (const empty of ids) {
+      for (const doubled of ids.filter((id) => id !== empty)) {
+        const balance = new Balance(members);
+        const providers = ids.map((id) => (id === empty ? doubled : id));
+        balance.add({ k: 4, m: 2, shardCount: 6, providers, storedBytes: 6 * 48 });
+        assert.ok(balance.isImprovedBy(doubled, empty, 48));
+        for (const from of ids.filter((id) => id !== doubled)) assert.ok(!balance.isImprovedBy(from, empty, 48), from);
+      }
+    }
+  });
+
   it('moves what has to be moved when a provider joins, within 10 %, with and without a spread rule that binds', () => {
     const member = fc.record({ weight: fc.integer({ min: 1, max: 8 }), operator: fc.constantFrom('', 'x', 'y', 'z') });
     fc.assert(

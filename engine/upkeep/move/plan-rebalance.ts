@@ -11,6 +11,9 @@ export interface BalanceMember extends SpreadLabels {
   readonly weight: number;
 }
 
+/** What members should hold is computed: a gain below this part of it may be none. */
+const roundingShare = 1e-6;
+
 type Shape = Pick<Placement, 'k' | 'm'>;
 type HeldPlacement = Pick<Placement, 'k' | 'm' | 'shardCount' | 'providers' | 'storedBytes'>;
 
@@ -108,7 +111,9 @@ export class Balance {
   isImprovedBy(from: ProviderId, to: ProviderId, bytes: number): boolean {
     const surplus = this.surplusOf(from) ?? 0;
     const deficit = this.surplusOf(to) ?? 0;
-    return surplus > 0 && deficit < 0 && surplus - deficit > bytes;
+    const targets = this.#targetsOf();
+    const rounding = roundingShare * ((targets.get(from) ?? 0) + (targets.get(to) ?? 0));
+    return surplus > 0 && deficit < 0 && surplus - deficit > bytes + rounding;
   }
 
   noteMove(from: ProviderId, to: ProviderId, bytes: number): void {
