@@ -15,7 +15,7 @@ export interface Redundancy {
   readonly margin: number;
   /** The same once every provider that is expected back is back; below 0 it is lost. */
   readonly finalMargin: number;
-  /** Shards that are to be rebuilt: those that no provider holds from which they can be expected, and every second one at a provider. */
+  /** Shards that are to be rebuilt: those that no provider holds from which they can be expected, and all but one of those at one provider. */
   readonly lacking: number;
 }
 
@@ -54,6 +54,7 @@ function judge(
     if (standing !== 'lost') expected.push(id);
   }
   const needed = shardCount - m;
+  // Hardly ever any, and all placements are judged whenever a provider comes or goes.
   const doubled = expected.reduce((count, id, at) => count + Number(expected.indexOf(id) < at), 0);
   if (doubled === 0) {
     const lacking = shardCount - expected.length;
@@ -70,7 +71,7 @@ function judge(
  * How many providers can be lost, whichever they are, until fewer than `needed` shards are left.
  *
  * @param holders a provider for each shard
- * @returns where there are fewer already, how many more there are, below 0
+ * @returns below 0 where there are fewer already: minus how many are lacking
  */
 export function countBearable(holders: readonly ProviderId[], needed: number): number {
   let left = holders.length - needed;

@@ -82,7 +82,7 @@ export class StripeRepair {
   #bad: readonly PlacedShard[];
   /**
    * Shards at a provider that has another one of the stripe: they would be lost together, so they are written again elsewhere. They are as
-   * good to read as any. Where one lies stays an orphan.
+   * good to read as any; once they lie elsewhere they are orphans here, for the search for orphans to delete.
    */
   readonly #doubled: readonly PlacedShard[];
   /** Shards that are whole where they lie but wrong: they are replaced by others of another name. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, it } from 'node:test';
-import type { PlacedShard } from '../../core/model.ts';
+import type { PlacedShard, Stripe } from '../../core/model.ts';
 import { MasterKey } from '../../crypto/master-key.ts';
 import { storedShardCount } from '../../erasure/geometry.ts';
 import { stripeIdsOf } from '../engine/engine-harness.ts';
@@ -9,6 +9,7 @@ import { pollUntil } from '../harness/poll-until.ts';
 import {
   createBucket,
   get,
+  type LiveEngine,
   never,
   ownerId,
   payloadOf,
@@ -17,6 +18,13 @@ import {
   RecoveryWorld,
   readEverything,
 } from './recovery-harness.ts';
+
+/** As the metadata know it. */
+async function firstStripeOf({ engine, metadata }: LiveEngine, key: string): Promise<Stripe> {
+  const { version } = await engine.objects.open({ bucket: 'first', key });
+  const id = version.spans[0]!.extents[0]!.stripeId;
+  return (await metadata.findStripes([id])).get(id)!;
+}
 
 describe('recovery', () => {
   it('brings back what was acknowledged since the last batch, from manifests alone', async () => {
@@ -216,9 +224,7 @@ describe('recovery', () => {
     await put(live, 'first', 'a', randomBytes(2 * 2 ** 20));
     await live.journal.runOnce({ isSnapshotDue: true });
     const before = await readEverything(live);
-    const { version } = await live.engine.objects.open({ bucket: 'first', key: 'a' });
-    const id = version.spans[0]!.extents[0]!.stripeId;
-    const stripe = (await live.metadata.findStripes([id])).get(id)!;
+    const stripe = await firstStripeOf(live, 'a');
     const holders = stripe.shards.map(({ providerId }) => world.providers.find((each) => each.id === providerId)!);
     // These two cannot hold it again, so it must go elsewhere.
     live.journal.flush = async () => {};
@@ -246,9 +252,7 @@ describe('recovery', () => {
     await put(live, 'first', 'not named', randomBytes(2 * 2 ** 20));
     const before = await readEverything(live);
     for (const key of ['named', 'not named']) {
-      const { version } = await live.engine.objects.open({ bucket: 'first', key });
-      const { stripeId } = version.spans[0]!.extents[0]!;
-      const { shards } = (await live.metadata.findStripes([stripeId])).get(stripeId)!;
+      const { shards } = await firstStripeOf(live, key);
       const at = (id: string) => world.providers.find((each) => each.id === id)!;
       const [spare] = world.providers.filter(({ id }) => !shards.some(({ providerId }) => providerId === id));
       const copy = async ({ providerId, cid }: PlacedShard, to: string): Promise<void> => {
@@ -267,9 +271,7 @@ describe('recovery', () => {
     const recovered = await world.start(metadata);
     assert.deepEqual(await readEverything(recovered), before);
     for (const key of ['named', 'not named']) {
-      const { version } = await recovered.engine.objects.open({ bucket: 'first', key });
-      const { stripeId } = version.spans[0]!.extents[0]!;
-      const { shards } = (await metadata.findStripes([stripeId])).get(stripeId)!;
+      const { shards } = await firstStripeOf(recovered, key);
       assert.equal(shards.length, 6);
       assert.equal(new Set(shards.map(({ providerId }) => providerId)).size, 6, key);
     }
