@@ -99,7 +99,7 @@ async function openGateway(parts: GatewayParts, opened: ClosingStack): Promise<G
   const prober = new ProviderProber({ listProviders, health: fleet.health });
   prober.start();
   opened.defer(() => prober.stop());
-  const rowThreads = createRowThreads(config);
+  const rowThreads = createRowThreads(config, masterKey);
   opened.defer(() => rowThreads?.close());
   const { engine, upkeep, journal } = createEngine({
     rowThreads,
@@ -171,9 +171,9 @@ async function openGateway(parts: GatewayParts, opened: ClosingStack): Promise<G
 }
 
 /** Unless it is set, one core is left to the event loop; and no more threads than one process can feed. */
-function createRowThreads({ rowThreads }: Config): RowThreads | undefined {
+function createRowThreads({ rowThreads }: Config, { sealerKeys }: MasterKey): RowThreads | undefined {
   const count = rowThreads ?? Math.min(availableParallelism() - 1, maxRowThreads);
-  return count > 0 ? new RowThreads({ count }) : undefined;
+  return count > 0 ? new RowThreads({ count, sealerKeys }) : undefined;
 }
 
 /** The store of one master key is worth nothing with another one. @throws ConfigError */

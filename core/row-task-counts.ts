@@ -1,24 +1,25 @@
 import type Registry from 'prom-client/lib/registry.js';
 import { TalliedFigures } from './tallied-figures.ts';
 
-/** What is done with rows of large objects that a thread can do: to seal, code and digest one, or to open its packages. */
-export type RowTaskName = 'code' | 'open';
+/** What a thread can do: to seal, code and digest a row of a large object, the same for a pack of small ones, or to open the packages of a row. */
+export type RowTaskName = 'code' | 'pack' | 'open';
 
 interface RowTaskCount {
   readonly thread: { value: number };
   readonly inline: { value: number };
 }
 
-/** Where work on rows of large objects was done. */
+/** Where work on rows and packs was done. */
 export class RowTaskCounts implements Readonly<Record<RowTaskName, RowTaskCount>> {
   readonly code: RowTaskCount;
+  readonly pack: RowTaskCount;
   readonly open: RowTaskCount;
 
   constructor(registry: Registry) {
     const figures = new TalliedFigures({
       type: 'counter',
       name: 'holdfast_row_tasks_total',
-      help: 'Rows of large objects by task, code (seal, code and digest) or open, and where that was done: in a thread, or inline (by the thread of the event loop)',
+      help: 'Rows by task, code (seal, code and digest one of a large object), pack (the same for small objects that share one) or open, and where that was done: in a thread, or inline (by the thread of the event loop)',
       labelNames: ['task', 'where'] as const,
       registers: [registry],
     });
@@ -27,6 +28,7 @@ export class RowTaskCounts implements Readonly<Record<RowTaskName, RowTaskCount>
       inline: figures.series({ task, where: 'inline' }),
     });
     this.code = count('code');
+    this.pack = count('pack');
     this.open = count('open');
   }
 }

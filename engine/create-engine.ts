@@ -71,7 +71,7 @@ export function createEngine(parts: {
   md5?: Md5Lanes;
   /** What ETags are where a bucket does not say; MD5 unless given. */
   etags?: ETagKind;
-  /** Threads for large objects; whoever made them closes them. None unless given: the process does their work itself. */
+  /** Threads for rows and packs; whoever made them closes them. None unless given: the process does their work itself. */
   rowThreads?: RowThreads | undefined;
   /** Whether changes of the metadata go to the providers as well; off unless set. */
   isJournaling?: boolean;
@@ -83,16 +83,22 @@ export function createEngine(parts: {
     new ByteBudget({ name, capacityBytes, waitMs: limits.budgetWaitMs, metrics });
   const failureNotes = new RecentNotes({ maxNotes: 1_000, ageMs: failureNoteAgeMs });
   const writeBudget = budget('write', limits.writeBudgetBytes);
+  const md5 = parts.md5 ?? new Md5Lanes({ kernels: undefined, laneCount: 0, onHashed: metrics.noteMd5 });
+  const isShared = parts.rowThreads !== undefined;
   const packers = new Map<Profile, Packer>();
   const engineParts: EngineParts = {
     ...parts,
     limits,
-    md5: parts.md5 ?? new Md5Lanes({ kernels: undefined, laneCount: 0, onHashed: metrics.noteMd5 }),
+    md5,
     etags: parts.etags ?? 'md5',
     writeBudget,
-    rowWork: new RowWork({ codec: parts.codec, threads: parts.rowThreads, metrics }),
-    rows: new RowPool(writeBudget, { isShared: parts.rowThreads !== undefined }),
-    packRows: new RowPool(budget('packs', maxPacksUnderWay * maxRowBytes(parts.profiles))),
+    rowWork: new RowWork({
+      tools: { codec: parts.codec, sealer: parts.masterKey.sealer, md5: md5.batch },
+      threads: parts.rowThreads,
+      metrics,
+    }),
+    rows: new RowPool(writeBudget, { isShared }),
+    packRows: new RowPool(budget('packs', maxPacksUnderWay * maxRowBytes(parts.profiles)), { isShared }),
     packerOf: (profile) => {
       const packer = packers.get(profile) ?? new Packer(engineParts, profile);
       packers.set(profile, packer);

@@ -4,6 +4,7 @@ import { Failure } from '../core/failure.ts';
 import type { Checksum, ChecksumAlgorithm, ETagKind } from '../core/model.ts';
 import type { DeclaredDigests } from '../core/payload.ts';
 import type { Md5Lanes, Md5Stream } from '../crypto/md5/md5-lanes.ts';
+import { pendingMd5 } from './manifest.ts';
 import { createOpaqueETag } from './opaque-etag.ts';
 
 /** Which digests of a payload to compute. */
@@ -22,8 +23,16 @@ export interface PayloadDigests {
   readonly checksum: Checksum | undefined;
 }
 
-/** All digests of a payload that is at hand: the one-shot calls cost half of what a stream does where there are few bytes. */
-export function digestWhole(plain: Uint8Array, { etags, sha256, checksumAlgorithm }: WantedDigests): PayloadDigests {
+/**
+ * All digests of a payload that is at hand: the one-shot calls cost half of what a stream does where there are few bytes.
+ *
+ * @param options.isMd5Pending somebody else computes the MD5: `pendingMd5` stands for it in the ETag
+ */
+export function digestWhole(
+  plain: Uint8Array,
+  { etags, sha256, checksumAlgorithm }: WantedDigests,
+  { isMd5Pending = false }: { readonly isMd5Pending?: boolean } = {},
+): PayloadDigests {
   const sha256Hex = sha256 || checksumAlgorithm === 'SHA256' ? hash('sha256', plain) : undefined;
   let value: string | undefined;
   if (checksumAlgorithm === 'SHA256' && sha256Hex !== undefined) {
@@ -33,9 +42,9 @@ export function digestWhole(plain: Uint8Array, { etags, sha256, checksumAlgorith
     hasher.update(plain);
     value = Buffer.from(hasher.digest()).toString('base64');
   }
-  const md5Hex = etags === 'md5' ? hash('md5', plain) : undefined;
+  const md5Hex = etags === 'md5' && !isMd5Pending ? hash('md5', plain) : undefined;
   return {
-    etag: md5Hex ?? createOpaqueETag(),
+    etag: isMd5Pending ? pendingMd5 : (md5Hex ?? createOpaqueETag()),
     md5Hex,
     sha256Hex,
     checksum:

@@ -39,7 +39,7 @@ export interface EngineParts {
   /** Memory for uploads on their way; `rows` takes from it too. */
   readonly writeBudget: ByteBudget;
   readonly rows: RowPool;
-  /** Codes and opens rows of large objects, in threads where there are any. */
+  /** Codes and opens rows of large objects, and seals and codes packs, in threads where there are any. */
   readonly rowWork: RowWork;
   /** Rows of packs, of which there are few, under a budget of their own: items wait for them and hold memory meanwhile. */
   readonly packRows: RowPool;

@@ -9,7 +9,7 @@ import type {
   StripeId,
   WriteCondition,
 } from '../core/model.ts';
-import type { MasterKey } from '../crypto/master-key.ts';
+import { type MasterKey, wrappedKeyBytes } from '../crypto/master-key.ts';
 
 /**
  * The manifest of a stripe: which objects and parts end in it, with all that the metadata store would say of them. It is
@@ -67,33 +67,68 @@ export function joinManifest(texts: readonly string[], minBytes = 0): Uint8Array
 /** What JSON takes for a span without its extents: a wrapped key in quotes, three numbers, brackets and commas. */
 const spanJsonBytes = 56 + 2 + 3 * 16 + 7;
 
+/** Stands for an MD5 in hex until it is known. */
+export const pendingMd5 = '0'.repeat(32);
+/** Stands for a wrapped key in base64. */
+const pendingKey = Buffer.alloc(wrappedKeyBytes).toString('base64');
+
+/** The text of an entry in which a key is still pending, and maybe the ETag: where in its bytes they go. */
+export interface PendingText {
+  readonly text: string;
+  readonly bytes: number;
+  readonly etagAt: number;
+  readonly keyAt: number;
+}
+
 /** The text of an entry, made once but for its spans: where they lie is known last, and may change while a pack is laid out. */
 export class EntryText {
   readonly #head: string;
   readonly #tail: string;
+  /** Before the ETag, its quote included. */
+  readonly #etagAt: number;
+  readonly #headBytes: number;
+  readonly #tailBytes: number;
 
   /** @param entry whatever it says of spans is passed over */
   constructor(entry: ManifestEntry) {
     const [number, bucketId, bucket, key, modifiedAtMs, [sizeBytes, etag, checksum], rest] = packEntry(entry);
-    const head = JSON.stringify([number, bucketId, bucket, key, modifiedAtMs, [sizeBytes, etag, checksum]]);
-    // Without the two brackets at the end.
-    this.#head = head.slice(0, -2);
+    const names = `${JSON.stringify([number, bucketId, bucket, key, modifiedAtMs]).slice(0, -1)},[${sizeBytes},"`;
+    this.#etagAt = Buffer.byteLength(names);
+    this.#head = `${names}${JSON.stringify([etag, checksum]).slice(2, -1)}`;
     this.#tail = JSON.stringify(rest);
+    this.#headBytes = Buffer.byteLength(this.#head);
+    this.#tailBytes = Buffer.byteLength(this.#tail);
   }
 
   /** At least how long it will be in bytes, with one span of one extent. */
   get boundBytes(): number {
-    return Buffer.byteLength(this.#head) + Buffer.byteLength(this.#tail) + spanJsonBytes + extentJsonBytes;
+    return this.#headBytes + this.#tailBytes + spanJsonBytes + extentJsonBytes;
   }
 
   in(spans: readonly SealedSpan[]): string {
     return `${this.#head},${JSON.stringify(spans.map(packSpan))}],${this.#tail}]`;
   }
+
+  /** The same of one span with a key that is not known yet, and an ETag that may be `pendingMd5`. */
+  pendingIn({ streamBytes, offset, length, extents }: Omit<SealedSpan, 'wrappedKey'>): PendingText {
+    const span: PackedSpan = [pendingKey, streamBytes, offset, length, extents.map(packExtent)];
+    const spans = JSON.stringify([span]);
+    return {
+      text: `${this.#head},${spans}],${this.#tail}]`,
+      bytes: this.#headBytes + spans.length + this.#tailBytes + ',],]'.length,
+      etagAt: this.#etagAt,
+      keyAt: this.#headBytes + ',[["'.length,
+    };
+  }
 }
+
+/** How many bytes lie before the first of the texts of a manifest, and between any two. */
+export const manifestStartBytes = `[${manifestVersion},`.length;
+export const manifestGapBytes = ','.length;
 
 /** A stripe has one manifest only: its id stands for the nonce. The result is `sealedRecordOverheadBytes` longer. */
 export function sealManifest(masterKey: MasterKey, stripeId: StripeId, plain: Uint8Array): Uint8Array {
-  return masterKey.sealRecord(recordName(stripeId), plain);
+  return masterKey.sealRecord(manifestRecordName(stripeId), plain);
 }
 
 /** @returns undefined for what this master key did not seal for this stripe, or what a newer version wrote */
@@ -102,7 +137,7 @@ export function openManifest(
   stripeId: StripeId,
   sealed: Uint8Array,
 ): ManifestEntry[] | undefined {
-  const plain = masterKey.openRecord(recordName(stripeId), sealed);
+  const plain = masterKey.openRecord(manifestRecordName(stripeId), sealed);
   if (plain === undefined) return undefined;
   const [version, ...packed] = JSON.parse(Buffer.from(plain).toString()) as [number, ...PackedEntry[]];
   return version === manifestVersion ? packed.map(unpackEntry) : undefined;
@@ -128,7 +163,8 @@ export function withContent(entry: ManifestEntry, content: StoredContent): Manif
   return entry.kind === 'version' ? { ...entry, content } : { ...entry, part: { ...entry.part, ...content } };
 }
 
-function recordName(stripeId: StripeId): string {
+/** What the record of a stripe's manifest is named. */
+export function manifestRecordName(stripeId: StripeId): string {
   return `manifest ${stripeId}`;
 }
 

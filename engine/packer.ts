@@ -1,29 +1,14 @@
 import { markDurableStep } from '../core/durable-steps.ts';
-import type { Extent, Profile, StripeId } from '../core/model.ts';
-import { type PendingKey, sealedRecordOverheadBytes } from '../crypto/master-key.ts';
+import type { Extent, Profile } from '../core/model.ts';
 import { maxBlockBytes } from '../erasure/geometry.ts';
-import { createStripeId } from '../erasure/stripe-id.ts';
 import type { NewStripe } from '../metadata/metadata-store.ts';
 import { discardStripes } from './discard-stripes.ts';
 import type { EngineParts } from './engine-parts.ts';
-import { joinManifest, sealManifest } from './manifest.ts';
 import { layOutPack } from './pack-layout.ts';
-import { StripeWriter } from './stripe-writer.ts';
+import { type FreshItem, maxManifestBytes, type SealedObject, writePack } from './write-pack.ts';
 
-/** What goes into a pack: sealed bytes, and what the manifest is to say of them. */
-export interface PackItem {
-  /** Must stay as they are until the item is stored. */
-  readonly bytes: Uint8Array;
-  /** About how long the entries are in the manifest. */
-  readonly entryBytes: number;
-  /** The text of what the manifest says, once it is known where the bytes lie. */
-  describe(extent: Extent): readonly string[];
-  /** The key of the bytes where it is still to be wrapped, which is done before `describe` is called. */
-  readonly key?: PendingKey;
-}
-
-/** An item that is durable. */
-export interface PackedItem {
+/** A fresh object that is durable. */
+export interface PackedItem extends SealedObject {
   readonly extent: Extent;
   readonly stripe: NewStripe;
   /**
@@ -36,7 +21,7 @@ export interface PackedItem {
 export type PackOutcome = 'registered' | 'refused' | 'unknown';
 
 interface Entry {
-  readonly item: PackItem;
+  readonly item: FreshItem;
   readonly resolve: (packed: PackedItem) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -52,9 +37,7 @@ const maxItems = 400;
 /** So many items are worth some turns of the event loop: with them a pack itself costs a fraction of what its items do. */
 const gatherItems = 64;
 /** After so many turns in a row that brought no item, none is waited for. */
-const maxQuietTurns = 2;
-/** The manifest shares the last block with items. */
-export const maxManifestBytes = 96 * 1024;
+const maxQuietTurns = 6;
 /** How much of a pack's blocks is filled before it counts as full, so that items of any length fit in beside each other. */
 const fullShare = 0.75;
 
@@ -91,10 +74,10 @@ export class Packer {
    *
    * @throws Failure `too-few-writes`, `storage-full`, `overloaded`
    */
-  add(item: PackItem): Promise<PackedItem> {
+  add(item: FreshItem): Promise<PackedItem> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject });
-      this.#waitingBytes += item.bytes.length + item.entryBytes;
+      this.#waitingBytes += packedBytes(item);
       this.#schedule();
     });
   }
@@ -153,18 +136,18 @@ export class Packer {
       const { item } = entry;
       const isFull =
         entries.length === maxItems ||
-        bytes + item.bytes.length + item.entryBytes > this.#fullBytes ||
+        bytes + packedBytes(item) > this.#fullBytes ||
         manifestBytes + item.entryBytes > maxManifestBytes;
       if (isFull && entries.length > 0) break;
-      bytes += item.bytes.length + item.entryBytes;
+      bytes += packedBytes(item);
       manifestBytes += item.entryBytes;
       entries.push(entry);
     }
-    const itemBytes = entries.map(({ item }) => item.bytes.length);
+    const itemBytes = entries.map(({ item }) => item.sealedBytes);
     const { blocks, left } = layOutPack(itemBytes, this.#profile.k, manifestBytes);
     const passed = left.map((index) => entries[index]!);
     this.#waiting = [...passed, ...this.#waiting.slice(entries.length)];
-    this.#waitingBytes = this.#waiting.reduce((sum, { item }) => sum + item.bytes.length + item.entryBytes, 0);
+    this.#waitingBytes = this.#waiting.reduce((sum, { item }) => sum + packedBytes(item), 0);
     return { entries, blocks };
   }
 
@@ -179,7 +162,7 @@ export class Packer {
       markDurableStep('pack-stored');
       const { settle, settled } = this.#awaitSettling(packed.stripe, taken.length);
       for (const [at, entry] of taken.entries()) {
-        entry.resolve({ extent: packed.extents[at]!, stripe: packed.stripe, settle });
+        entry.resolve({ extent: packed.extents[at]!, stripe: packed.stripe, settle, ...packed.sealed[at]! });
       }
       await settled;
     } catch (error) {
@@ -209,81 +192,6 @@ export class Packer {
   }
 }
 
-/**
- * Writes one pack.
- *
- * @param blocks the items of each data block, in order
- * @returns where the items lie, in the order given
- * @throws Failure `too-few-writes`, `storage-full`, `overloaded`: nothing of it is kept then
- */
-export async function writePack(
-  parts: EngineParts,
-  profile: Profile,
-  blocks: readonly (readonly PackItem[])[],
-): Promise<{ stripe: NewStripe; extents: Extent[] }> {
-  const { masterKey, packRows, metrics } = parts;
-  const id = createStripeId(parts.clock.now());
-  const { extents, blockBytes, manifest } = planPack(masterKey, id, blocks);
-  const controller = new AbortController();
-  const row = await packRows.lease({ k: profile.k, m: profile.m, blockBytes }, controller.signal);
-  const writer = new StripeWriter(parts, {
-    id,
-    profile,
-    blockBytes,
-    signal: controller.signal,
-  });
-  try {
-    for (const [at, block] of blocks.entries()) {
-      if (at > 0) row.padBlock();
-      for (const item of block) row.fill(item.bytes);
-    }
-    row.fill(manifest);
-    await writer.writeRow(row, { manifestBytes: manifest.length });
-    const stripe = await writer.commit();
-    metrics.stripesWritten.inc({ outcome: stripe.shards.length < stripe.shardCount ? 'degraded' : 'full' });
-    metrics.packedObjects.inc(extents.length);
-    return { stripe, extents };
-  } catch (error) {
-    metrics.stripesWritten.inc({ outcome: 'failed' });
-    controller.abort(error);
-    await writer.abort();
-    throw error;
-  } finally {
-    row.release(!writer.hasFailures);
-  }
-}
-
-/** Where each item will lie. A block is as long as the fullest one, the last with the manifest in it. */
-function planPack(
-  masterKey: EngineParts['masterKey'],
-  stripeId: StripeId,
-  blocks: readonly (readonly PackItem[])[],
-): { extents: Extent[]; blockBytes: number; manifest: Uint8Array } {
-  const place = (blockBytes: number): Extent[] =>
-    blocks.flatMap((block, at) => {
-      let offset = at * blockBytes;
-      return block.map(({ bytes }) => {
-        const extent = { stripeId, offset, length: bytes.length };
-        offset += bytes.length;
-        return extent;
-      });
-    });
-  const items = blocks.flat();
-  masterKey.wrapAll(items.map(({ key }) => key).filter((key) => key !== undefined));
-  const describe = (extents: readonly Extent[]): Uint8Array =>
-    joinManifest(items.flatMap((item, index) => item.describe(extents[index]!)));
-  const loads = blocks.map((block) => block.reduce((sum, { bytes }) => sum + bytes.length, 0));
-  const lastLoad = loads.at(-1) ?? 0;
-  const endOf = (manifestBytes: number): number => lastLoad + manifestBytes + sealedRecordOverheadBytes;
-  // Extents stand in the manifest, and the length of a block in them: as a rule it is as short as was thought, and is made once.
-  const boundBytes = items.reduce((sum, { entryBytes }) => sum + entryBytes, 0);
-  let blockBytes = Math.max(...loads, endOf(boundBytes));
-  let manifest = describe(place(blockBytes));
-  while (endOf(manifest.length) > blockBytes) {
-    blockBytes = endOf(manifest.length);
-    manifest = describe(place(blockBytes));
-  }
-  // A block alone begins at 0 in any case.
-  if (blocks.length === 1) blockBytes = endOf(manifest.length);
-  return { extents: place(blockBytes), blockBytes, manifest: sealManifest(masterKey, stripeId, manifest) };
+function packedBytes({ sealedBytes, entryBytes }: FreshItem): number {
+  return sealedBytes + entryBytes;
 }

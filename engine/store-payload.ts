@@ -1,18 +1,17 @@
 import { markDurableStep } from '../core/durable-steps.ts';
 import { Failure, isFailure } from '../core/failure.ts';
-import type { ChecksumAlgorithm, ETagKind, Extent, Profile, StoredContent } from '../core/model.ts';
+import type { ChecksumAlgorithm, ETagKind, Profile, StoredContent } from '../core/model.ts';
 import type { Payload } from '../core/payload.ts';
-import { drawDataKey } from '../crypto/data-key.ts';
-import { wrappedKeyBytes } from '../crypto/master-key.ts';
-import { sealedBytes, sealWhole } from '../crypto/sealed-stream.ts';
+import { sealedBytes } from '../crypto/sealed-stream.ts';
 import type { NewStripe } from '../metadata/metadata-store.ts';
 import { collectPayload } from './collect-payload.ts';
 import { checkDeclaredDigests, digestWhole, type WantedDigests } from './digest-payload.ts';
 import { discardStripes } from './discard-stripes.ts';
 import type { EngineParts } from './engine-parts.ts';
 import { EntryText, type ManifestEntry } from './manifest.ts';
-import type { PackItem, PackOutcome } from './packer.ts';
+import type { PackOutcome } from './packer.ts';
 import { isDegraded, writeContent } from './write-content.ts';
+import type { FreshItem } from './write-pack.ts';
 
 export interface StoreRequest {
   readonly payload: Payload;
@@ -92,37 +91,36 @@ async function storeSmall<T>(
   signal: AbortSignal,
 ): Promise<T> {
   const { payload, profile, describe } = request;
-  const lease = await parts.writeBudget.acquire(2 * sizeBytes, signal);
+  const lease = await parts.writeBudget.acquire(sizeBytes, signal);
   try {
     const plain = await collectPayload(payload, sizeBytes, signal);
-    const digests = digestWhole(plain, wantedDigests(request));
-    checkDeclaredDigests(payload.declaredDigests(), digests);
+    const wanted = wantedDigests(request);
+    const declared = payload.declaredDigests();
+    // Nobody waits for it before the pack is written: it is hashed there, together with others.
+    const isMd5Pending = wanted.etags === 'md5' && declared.md5 === undefined && sizeBytes > 0;
+    const digests = digestWhole(plain, wanted, { isMd5Pending });
+    checkDeclaredDigests(declared, digests);
     const { etag, checksum, md5Hex } = digests;
-    parts.metrics.noteMd5(md5Hex === undefined ? 'skipped' : 'alone', sizeBytes);
+    if (!isMd5Pending) parts.metrics.noteMd5(md5Hex === undefined ? 'skipped' : 'alone', sizeBytes);
     const described = { sizeBytes, etag, ...(checksum && { checksum }) };
     const stamp = takeStamp();
     if (sizeBytes === 0) {
       return await registerEmpty(parts, { content: { ...described, spans: [] }, stripes: [], ...stamp }, register);
     }
-    const { dataKey, bytes: keyBytes } = drawDataKey();
-    const wrappedKey = new Uint8Array(wrappedKeyBytes);
-    const span = { wrappedKey, streamBytes: sizeBytes, offset: 0, length: sizeBytes };
-    const sealed = new Uint8Array(sealedBytes(sizeBytes));
-    sealWhole(dataKey, plain, sealed);
-    const contentIn = (extents: readonly Extent[]): StoredContent => ({ ...described, spans: [{ ...span, extents }] });
-    const entry = new EntryText(describe(contentIn([]), stamp));
-    const item: PackItem = {
-      bytes: sealed,
+    const entry = new EntryText(describe({ ...described, spans: [] }, stamp));
+    const item: FreshItem = {
+      plain,
+      sealedBytes: sealedBytes(sizeBytes),
+      entry,
       entryBytes: entry.boundBytes,
-      describe: (extent) => [entry.in([{ ...span, extents: [extent] }])],
-      // Wrapped with those of the others in the pack.
-      key: { bytes: keyBytes, wrapped: wrappedKey, isWrapped: false },
+      isMd5Wanted: isMd5Pending,
     };
     for (let attempt = 1; ; attempt++) {
-      const packed = await parts.packerOf(profile).add(item);
-      const stored = { content: contentIn([packed.extent]), stripes: [packed.stripe], ...stamp };
+      const { extent, stripe, wrappedKey, md5Hex = etag, settle } = await parts.packerOf(profile).add(item);
+      const span = { wrappedKey, streamBytes: sizeBytes, offset: 0, length: sizeBytes, extents: [extent] };
+      const stored = { content: { ...described, etag: md5Hex, spans: [span] }, stripes: [stripe], ...stamp };
       try {
-        return await registerStored(parts, stored, register, packed.settle);
+        return await registerStored(parts, stored, register, settle);
       } catch (error) {
         // The others of the pack were registered and deleted again before this one had its turn, and the stripe is freed.
         if (!isFailure(error, 'stripe-missing') || attempt === maxAttempts) throw error;

@@ -4,8 +4,8 @@ import type { Checksum, Extent, Profile, SealedSpan, StoredContent, StripeId } f
 import type { Payload } from '../core/payload.ts';
 import { releaseWhole } from '../core/release-memory.ts';
 import { createDataKey } from '../crypto/data-key.ts';
-import { sealedRecordOverheadBytes } from '../crypto/master-key.ts';
 import { layOutAt, leadOfNext, type StreamPiece } from '../crypto/seal-in-place.ts';
+import { sealedRecordOverheadBytes } from '../crypto/sealed-record.ts';
 import { StreamSealer, sealedBytes } from '../crypto/sealed-stream.ts';
 import { createStripeId } from '../erasure/stripe-id.ts';
 import type { NewStripe } from '../metadata/metadata-store.ts';

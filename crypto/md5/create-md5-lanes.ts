@@ -1,4 +1,5 @@
 import type { Log } from '../../core/log.ts';
+import { Md5Batch } from './md5-batch.ts';
 import { createMd5Kernels, type Md5Kernels } from './md5-kernels.ts';
 import { lanesMemoryBytes, Md5Lanes, type Md5LanesParts } from './md5-lanes.ts';
 import { selfTestKernels } from './self-test-kernels.ts';
@@ -18,16 +19,24 @@ export function createMd5Lanes(parts: {
   create?: (ownBytes: number) => Md5Kernels;
 }): Md5Lanes {
   const { log, onHashed, create = createMd5Kernels } = parts;
-  let kernels: Md5Kernels | undefined;
+  return new Md5Lanes({ kernels: createTested(log, create, laneCount), laneCount, onHashed });
+}
+
+/** The same for messages that are all at hand, where there are no streams. */
+export function createMd5Batch({ log }: { log: Log }): Md5Batch {
+  return new Md5Batch(createTested(log, createMd5Kernels, 0), 0);
+}
+
+function createTested(log: Log, create: (ownBytes: number) => Md5Kernels, streams: number): Md5Kernels | undefined {
   try {
-    const created = create(lanesMemoryBytes(laneCount));
-    selfTestKernels(created);
-    kernels = created;
+    const kernels = create(lanesMemoryBytes(streams));
+    selfTestKernels(kernels);
+    return kernels;
   } catch (error) {
     log.warn(
       { err: error },
       'MD5 CANNOT BE COMPUTED IN LANES HERE: each upload is hashed by itself, at about a quarter of the speed',
     );
+    return undefined;
   }
-  return new Md5Lanes({ kernels, laneCount, onHashed });
 }

@@ -1,5 +1,6 @@
 import { createHash, type Hash, hash } from 'node:crypto';
 import { LaneBuffer, laneStrideBytes } from './lane-buffer.ts';
+import { Md5Batch } from './md5-batch.ts';
 import { kernelWidths, type Md5Kernels, maxKernelWidth } from './md5-kernels.ts';
 import { blockBytes } from './md5-steps.ts';
 
@@ -22,7 +23,7 @@ export interface Md5Stream {
 export type Md5Way = 'lanes' | 'alone';
 
 export interface Md5LanesParts {
-  /** Absent: all streams go to node:crypto. Their memory must have room for `laneCount` times `laneStrideBytes`. */
+  /** Absent: all streams go to node:crypto. Their memory must be `lanesMemoryBytes(laneCount)` long. */
   readonly kernels: Md5Kernels | undefined;
   readonly laneCount: number;
   /** Called after bytes were hashed. */
@@ -49,6 +50,8 @@ const worthLeavingBytes = 16 * 2 ** 20;
  * as fast and the next bytes may have company.
  */
 export class Md5Lanes {
+  /** For messages that are all at hand, with lanes of their own. */
+  readonly batch: Md5Batch;
   readonly #kernels: Md5Kernels | undefined;
   readonly #onHashed: Md5LanesParts['onHashed'];
   /** Those that no stream has, the ones used last at the end: what was never used takes no memory. */
@@ -61,6 +64,7 @@ export class Md5Lanes {
   constructor({ kernels, laneCount, onHashed }: Md5LanesParts) {
     this.#kernels = kernels;
     this.#onHashed = onHashed;
+    this.batch = new Md5Batch(kernels, laneCount);
     this.#free =
       kernels === undefined
         ? []
@@ -279,7 +283,7 @@ class LaneStream implements Md5Stream {
   }
 }
 
-/** How much of the caller's memory kernels for so many lanes need. */
+/** How much of the caller's memory kernels for so many streams need, and for a batch beside them. */
 export function lanesMemoryBytes(laneCount: number): number {
-  return laneCount * laneStrideBytes;
+  return (laneCount + maxKernelWidth) * laneStrideBytes;
 }

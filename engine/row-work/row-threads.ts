@@ -1,10 +1,18 @@
 import { Worker } from 'node:worker_threads';
 import type { SealedRun } from '../../crypto/open-packages.ts';
+import type { SealerKeys } from '../../crypto/sealer.ts';
+import type { CodedPack, PackJob } from './code-pack.ts';
 import type { RowJob } from './code-row.ts';
 import type { PlainRun } from './open-run.ts';
 
-/** What a thread is asked to do: to code a row, or to open sealed bytes. */
-export type RowTask = { readonly code: RowJob } | { readonly open: SealedRun };
+/** What a thread is asked to do: to code a row, to seal and code a pack, or to open sealed bytes. */
+export type RowTask = { readonly code: RowJob } | { readonly pack: PackJob } | { readonly open: SealedRun };
+
+/** What a thread is given when it starts. */
+export interface RowWorkerData {
+  /** Absent: it is not asked for packs. */
+  readonly sealerKeys?: SealerKeys | undefined;
+}
 
 /** What a thread says: that it is there, and then of one task after the other how it went. */
 export type RowAnswer = { readonly isReady: true } | { readonly result: unknown } | { readonly error: unknown };
@@ -19,30 +27,43 @@ interface Waiting {
  * alone as long as the rest of a request takes it no less time than a row takes the thread.
  */
 const tasksEach = 6;
+/** The same for packs: a row of a large object takes longer than a pack, and many clients wait for one. */
+const tasksBeforePack = 2;
 /** A process that has little to do does it itself: its start is not to wait for threads, nor its memory to hold them. */
 const defaultStartAfter = 8;
 /** After so many threads that died no more are started. */
 const maxDeaths = 16;
 
 /**
- * Threads that seal, code and digest rows, and open what was read, so that the event loop is left with the sockets and the ETags, and other cores
- * with the rest (docs/decisions/0026, 0030). Rows that are coded lie in shared memory, so that only a message goes to and fro; sealed bytes
- * are given away, and plain ones come back.
+ * Threads that seal, code and digest rows and packs, and open what was read, so that the event loop is left with the sockets and the ETags of
+ * large objects, and other cores with the rest (docs/decisions/0026, 0030, 0033). Rows that are coded lie in shared memory, so that only a message
+ * goes to and fro; sealed bytes are given away, and plain ones come back.
  *
  * A thread that dies fails what it had; another one takes its place.
  */
 export class RowThreads {
   readonly #count: number;
   readonly #startAfter: number;
-  readonly #startThread: () => Worker;
+  readonly #startThread: (data: RowWorkerData) => Worker;
+  readonly #sealerKeys: SealerKeys | undefined;
   readonly #threads: RowThread[] = [];
   #asked = 0;
   #deaths = 0;
   #isClosed = false;
 
-  /** @param parts.count how many threads at most; @param parts.startAfter so many tasks are not taken before threads are started */
-  constructor(parts: { count: number; startAfter?: number; startThread?: () => Worker }) {
+  /**
+   * @param parts.count how many threads at most
+   * @param parts.sealerKeys absent: no pack is taken
+   * @param parts.startAfter so many tasks are not taken before threads are started
+   */
+  constructor(parts: {
+    count: number;
+    sealerKeys?: SealerKeys;
+    startAfter?: number;
+    startThread?: (data: RowWorkerData) => Worker;
+  }) {
     this.#count = parts.count;
+    this.#sealerKeys = parts.sealerKeys;
     this.#startAfter = parts.startAfter ?? defaultStartAfter;
     this.#startThread = parts.startThread ?? startThread;
   }
@@ -55,7 +76,17 @@ export class RowThreads {
    */
   tryCode(job: RowJob): Promise<Uint8Array[]> | undefined {
     if (!(job.memory instanceof SharedArrayBuffer)) return undefined;
-    return this.#findThread()?.run({ code: job }, []) as Promise<Uint8Array[]> | undefined;
+    return this.#findThread(tasksEach)?.run({ code: job }, []) as Promise<Uint8Array[]> | undefined;
+  }
+
+  /**
+   * What `codePack` makes of a pack, once a thread has done it. The memory must be shared, and nobody else's until this settles.
+   *
+   * @returns undefined where no thread can take it now: then it is for the caller to do
+   */
+  tryPack(job: PackJob): Promise<CodedPack> | undefined {
+    if (this.#sealerKeys === undefined || !(job.memory instanceof SharedArrayBuffer)) return undefined;
+    return this.#findThread(tasksBeforePack)?.run({ pack: job }, []) as Promise<CodedPack> | undefined;
   }
 
   /**
@@ -66,19 +97,18 @@ export class RowThreads {
    */
   tryOpen(run: SealedRun): Promise<PlainRun> | undefined {
     const buffers = run.pieces.map(({ buffer }) => buffer as ArrayBuffer);
-    return this.#findThread()?.run({ open: run }, buffers) as Promise<PlainRun> | undefined;
+    return this.#findThread(tasksEach)?.run({ open: run }, buffers) as Promise<PlainRun> | undefined;
   }
 
-  /** The thread that has the least to do; undefined where all have enough, or none is there yet. */
-  #findThread(): RowThread | undefined {
+  /** The thread that has the least to do; undefined where all have so many tasks, or none is there yet. */
+  #findThread(tasks: number): RowThread | undefined {
     if (this.#isClosed) return undefined;
     this.#asked += 1;
     if (this.#asked <= this.#startAfter) return undefined;
     while (this.#threads.length < this.#count && this.#deaths < maxDeaths) this.#start();
     let best: RowThread | undefined;
     for (const thread of this.#threads) {
-      if (thread.isReady && thread.tasks < tasksEach && (best === undefined || thread.tasks < best.tasks))
-        best = thread;
+      if (thread.isReady && thread.tasks < tasks && (best === undefined || thread.tasks < best.tasks)) best = thread;
     }
     return best;
   }
@@ -90,7 +120,7 @@ export class RowThreads {
   }
 
   #start(): void {
-    const thread = new RowThread(this.#startThread(), () => {
+    const thread = new RowThread(this.#startThread({ sealerKeys: this.#sealerKeys }), () => {
       this.#threads.splice(this.#threads.indexOf(thread), 1);
       if (!this.#isClosed) this.#deaths += 1;
     });
@@ -98,8 +128,8 @@ export class RowThreads {
   }
 }
 
-function startThread(): Worker {
-  return new Worker(new URL('row-worker.ts', import.meta.url), { name: 'rows' });
+function startThread(workerData: RowWorkerData): Worker {
+  return new Worker(new URL('row-worker.ts', import.meta.url), { name: 'rows', workerData });
 }
 
 class RowThread {

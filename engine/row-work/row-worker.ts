@@ -1,9 +1,14 @@
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
+import { silentLog } from '../../core/log.ts';
+import { createMd5Batch } from '../../crypto/md5/create-md5-lanes.ts';
+import { Sealer } from '../../crypto/sealer.ts';
 import { chooseCodec, listCodecs } from '../../erasure/choose-codec.ts';
 import type { ErasureCodec } from '../../erasure/erasure-codec.ts';
+import { codePack, type PackTools } from './code-pack.ts';
 import { codeRow } from './code-row.ts';
 import { openRun } from './open-run.ts';
-import type { RowAnswer, RowTask } from './row-threads.ts';
+import type { RowAnswer, RowTask, RowWorkerData } from './row-threads.ts';
+import { runThrough } from './run-through.ts';
 
 /** The thread of `RowThreads`: one task after the other. */
 
@@ -21,11 +26,26 @@ function codecFor(k: number, m: number): Promise<ErasureCodec> {
   return codec;
 }
 
+/** Made with the first pack: kernels are compiled for it. */
+let sealing: Omit<PackTools, 'codec'> | undefined;
+
+function sealingTools(): Omit<PackTools, 'codec'> {
+  const { sealerKeys } = workerData as RowWorkerData;
+  if (sealerKeys === undefined) throw new Error('this thread has no keys to seal with');
+  // That kernels fail, which the process has warned of at its start, is no news.
+  sealing ??= { sealer: new Sealer(sealerKeys), md5: createMd5Batch({ log: silentLog }) };
+  return sealing;
+}
+
 /** What came of a task, and the memory that goes with it. */
 async function perform(task: RowTask): Promise<{ answer: RowAnswer; given: ArrayBuffer[] }> {
   try {
     if ('code' in task) {
       return { answer: { result: codeRow(await codecFor(task.code.k, task.code.m), task.code) }, given: [] };
+    }
+    if ('pack' in task) {
+      const tools = { ...sealingTools(), codec: await codecFor(task.pack.k, task.pack.m) };
+      return { answer: { result: runThrough(codePack(tools, task.pack)) }, given: [] };
     }
     const result = openRun(task.open);
     return { answer: { result }, given: [result.plain.buffer as ArrayBuffer] };

@@ -10,10 +10,10 @@ import { type EngineParts, findProfile } from '../engine-parts.ts';
 import { listPackages, opensPackage } from '../list-packages.ts';
 import { boundManifest, contentOf, EntryText, type ManifestEntry } from '../manifest.ts';
 import { layOutPack } from '../pack-layout.ts';
-import { maxManifestBytes, type PackItem, writePack } from '../packer.ts';
 import { readExtent } from '../read-extents.ts';
 import { RecentNotes } from '../recent-notes.ts';
 import { corruptSpan } from '../span-opener.ts';
+import { maxManifestBytes, type SealedItem, writePack } from '../write-pack.ts';
 
 /** Stripes looked at in one pass: enough small ones to fill a pack. */
 const candidateCount = 400;
@@ -144,7 +144,7 @@ export class Compactor {
     const endWrite = pins.beginWrite(metadata.drawNumber(), clock.now());
     pins.pin(ids);
     try {
-      const items: PackItem[] = [];
+      const items: SealedItem[] = [];
       for (const run of runs) {
         const item = await this.#readRun(run, signal).catch((error: unknown) => {
           if (isFailure(error)) this.#unreadable.note(run.from.stripeId);
@@ -178,11 +178,12 @@ export class Compactor {
     }
   }
 
-  async #readRun({ from, references }: LiveRun, signal: AbortSignal): Promise<PackItem> {
+  async #readRun({ from, references }: LiveRun, signal: AbortSignal): Promise<SealedItem> {
     const bytes = await readExtent(this.#parts, from, signal);
     provePackages(this.#parts, { from, references }, bytes);
     return {
       bytes,
+      sealedBytes: bytes.length,
       entryBytes: 0,
       describe: (extent) => references.map((reference) => renderEntry(describeMoved(reference, { from, to: extent }))),
     };

@@ -3,7 +3,8 @@ import { createSecretKey } from 'node:crypto';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { createDataKey } from '../../crypto/data-key.ts';
-import { MasterKey, masterKeyBytes, sealedRecordOverheadBytes, wrappedKeyBytes } from '../../crypto/master-key.ts';
+import { MasterKey, masterKeyBytes, wrappedKeyBytes } from '../../crypto/master-key.ts';
+import { sealedRecordOverheadBytes } from '../../crypto/sealed-record.ts';
 import { deriveByRfc5869, sealRecordByName, wrapByRfc3394 } from './independent-crypto.ts';
 
 const hex = (text: string): Buffer => Buffer.from(text, 'hex');

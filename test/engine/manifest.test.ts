@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { Checksum, Extent, ObjectAttributes, StripeId } from '../../core/model.ts';
-import { MasterKey, sealedRecordOverheadBytes, wrappedKeyBytes } from '../../crypto/master-key.ts';
+import { MasterKey, wrappedKeyBytes } from '../../crypto/master-key.ts';
+import { sealedRecordOverheadBytes } from '../../crypto/sealed-record.ts';
 import {
   boundManifest,
   contentOf,

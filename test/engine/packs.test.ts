@@ -147,8 +147,8 @@ describe('small objects that arrive together', () => {
     await begun.promise;
     const later = keysOf(20, 'later');
     const putting = putAll(later);
-    // All are waiting for the pack when it is let go: they were digested and sealed, and hold memory.
-    const isWaiting = async () => (await readMetric(test.metrics.budgetBytes, { budget: 'write' })) >= 21 * 8 * KiB;
+    // All are waiting for the pack when it is let go, and hold memory.
+    const isWaiting = async () => (await readMetric(test.metrics.budgetBytes, { budget: 'write' })) >= 21 * 4 * KiB;
     while (!(await isWaiting())) await new Promise((resolve) => setImmediate(resolve));
     await turns(20);
     held.resolve();

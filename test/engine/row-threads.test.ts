@@ -2,10 +2,13 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { Worker } from 'node:worker_threads';
+import { silentLog } from '../../core/log.ts';
 import { Metrics } from '../../core/metrics.ts';
 import { createDataKey } from '../../crypto/data-key.ts';
+import { createMd5Batch } from '../../crypto/md5/create-md5-lanes.ts';
 import type { SealedRun } from '../../crypto/open-packages.ts';
 import { sealedBytes, sealWhole } from '../../crypto/sealed-stream.ts';
+import type { PackTools } from '../../engine/row-work/code-pack.ts';
 import { codeRow, type RowJob } from '../../engine/row-work/code-row.ts';
 import { openRun } from '../../engine/row-work/open-run.ts';
 import { RowThreads } from '../../engine/row-work/row-threads.ts';
@@ -20,6 +23,7 @@ import {
   failure,
   get,
   listCids,
+  masterKey,
   never,
   payloadOf,
   plainAttributes,
@@ -32,6 +36,8 @@ import {
 const KiB = 1024;
 const MiB = 1024 * KiB;
 const codec = await createPackageCodec();
+const md5 = createMd5Batch({ log: silentLog });
+const tools: PackTools = { codec, sealer: masterKey.sealer, md5 };
 
 /** Threads that are there; each job goes to one of them. */
 async function startThreads(count: number, workers: Worker[] = []): Promise<RowThreads> {
@@ -169,7 +175,7 @@ describe('threads that open what was read', () => {
   it('leave the rest to this one, with what it was about to give them', async () => {
     const threads = await startThreads(1);
     const metrics = new Metrics();
-    const work = new RowWork({ codec, threads, metrics });
+    const work = new RowWork({ tools, threads, metrics });
     const runs = await Promise.all(Array.from({ length: 8 }, () => work.open(createRun())));
     for (const opened of runs) assert.ok(Buffer.from(opened.plain).equals(plain));
     assert.deepEqual([metrics.rowTasks.open.thread.value, metrics.rowTasks.open.inline.value], [6, 2]);
@@ -179,7 +185,7 @@ describe('threads that open what was read', () => {
   it('that end have lost nothing that cannot be read again', async () => {
     const workers: Worker[] = [];
     const threads = await startThreads(1, workers);
-    const work = new RowWork({ codec, threads, metrics: new Metrics() });
+    const work = new RowWork({ tools, threads, metrics: new Metrics() });
     const opening = work.open({ ...createRun(), first: 2 });
     await workers[0]!.terminate();
     const opened = await opening;
