@@ -59,6 +59,26 @@ function sendForEver(response: ServerResponse): void {
   more();
 }
 
+describe('roots that are written at once', () => {
+  it('go to a bucket one after the other, so that it keeps the last', async () => {
+    await using opened = await openStubBucket();
+    const { stub, provider } = opened;
+    let [open, most] = [0, 0];
+    stub.fault = (request, response) => {
+      if (!isPut(request)) return false;
+      most = Math.max(most, ++open);
+      void (async () => {
+        for (let turn = 0; turn < 200; turn++) await new Promise((resolve) => setImmediate(resolve));
+        open--;
+        response.writeHead(200, { etag: '"root"' }).end();
+      })();
+      return true;
+    };
+    await Promise.all([1, 2, 3, 4].map((root) => provider.writeRoot(new Uint8Array(root))));
+    assert.equal(most, 1);
+  });
+});
+
 describe('a bucket that lies', () => {
   const bytes = randomBytes(3000);
   const lies: Record<string, (response: ServerResponse) => void> = {

@@ -64,6 +64,8 @@ class BucketProvider implements Provider, ShardBucket {
   readonly #incoming = new Set<string>();
   readonly #leftBehind = new Set<Promise<void>>();
   readonly #closing = new AbortController();
+  /** Settles when the root that was given last is written, or is not. */
+  #rootWritten: Promise<unknown> = Promise.resolve();
   #isClaimed = false;
   #claiming: Promise<void> | undefined;
 
@@ -151,7 +153,12 @@ class BucketProvider implements Provider, ShardBucket {
     signal?.throwIfAborted();
     if (bytes.length > maxRootBytes)
       throw new RangeError(`a root of ${bytes.length} bytes, the most is ${maxRootBytes}`);
-    await this.#run('writeRoot', signal, () => this.client.put(rootKey, bytes, signal));
+    // One after the other: of two that are under way at once a bucket may keep either.
+    const writing = this.#rootWritten.then(() =>
+      this.#run('writeRoot', signal, () => this.client.put(rootKey, bytes, signal)),
+    );
+    this.#rootWritten = writing.catch(() => {});
+    await writing;
   }
 
   reclaim(signal?: AbortSignal): Promise<boolean> {
