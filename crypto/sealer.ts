@@ -25,7 +25,7 @@ export class Sealer {
    * @param targets room of `wrappedKeyBytes` for each
    */
   wrapAll(keys: readonly Uint8Array[], targets: readonly Uint8Array[]): void {
-    if (keys.length > 0) this.#wrapper.wrap(keys, targets);
+    this.#wrapper.wrap(keys, targets);
   }
 
   /** As `sealRecord` of `sealed-record.ts`. */

@@ -1,7 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { silentLog } from '../../core/log.ts';
 import { createMd5Batch } from '../../crypto/md5/create-md5-lanes.ts';
-import { Sealer } from '../../crypto/sealer.ts';
+import { Sealer, type SealerKeys } from '../../crypto/sealer.ts';
 import { chooseCodec, listCodecs } from '../../erasure/choose-codec.ts';
 import type { ErasureCodec } from '../../erasure/erasure-codec.ts';
 import { codePack, type PackTools } from './code-pack.ts';
@@ -26,15 +26,12 @@ function codecFor(k: number, m: number): Promise<ErasureCodec> {
   return codec;
 }
 
-/** Made with the first pack: kernels are compiled for it. */
-let sealing: Omit<PackTools, 'codec'> | undefined;
+/** Kernels are compiled before the thread says that it is there, so that no pack waits for that. */
+const sealing = createSealing((workerData as RowWorkerData | undefined)?.sealerKeys);
 
-function sealingTools(): Omit<PackTools, 'codec'> {
-  const { sealerKeys } = workerData as RowWorkerData;
-  if (sealerKeys === undefined) throw new Error('this thread has no keys to seal with');
+function createSealing(sealerKeys: SealerKeys | undefined): Omit<PackTools, 'codec'> | undefined {
   // That kernels fail, which the process has warned of at its start, is no news.
-  sealing ??= { sealer: new Sealer(sealerKeys), md5: createMd5Batch({ log: silentLog }) };
-  return sealing;
+  return sealerKeys && { sealer: new Sealer(sealerKeys), md5: createMd5Batch({ log: silentLog }) };
 }
 
 /** What came of a task, and the memory that goes with it. */
@@ -44,7 +41,8 @@ async function perform(task: RowTask): Promise<{ answer: RowAnswer; given: Array
       return { answer: { result: codeRow(await codecFor(task.code.k, task.code.m), task.code) }, given: [] };
     }
     if ('pack' in task) {
-      const tools = { ...sealingTools(), codec: await codecFor(task.pack.k, task.pack.m) };
+      if (sealing === undefined) throw new Error('this thread has no keys to seal with');
+      const tools = { ...sealing, codec: await codecFor(task.pack.k, task.pack.m) };
       return { answer: { result: runThrough(codePack(tools, task.pack)) }, given: [] };
     }
     const result = openRun(task.open);

@@ -64,8 +64,7 @@ class BucketProvider implements Provider, ShardBucket {
   readonly #incoming = new Set<string>();
   readonly #leftBehind = new Set<Promise<void>>();
   readonly #closing = new AbortController();
-  /** Settles when the root that was given last is written, or is not. */
-  #rootWritten: Promise<unknown> = Promise.resolve();
+  #writingRoot: Promise<unknown> = Promise.resolve();
   #isClaimed = false;
   #claiming: Promise<void> | undefined;
 
@@ -153,12 +152,10 @@ class BucketProvider implements Provider, ShardBucket {
     signal?.throwIfAborted();
     if (bytes.length > maxRootBytes)
       throw new RangeError(`a root of ${bytes.length} bytes, the most is ${maxRootBytes}`);
-    // One after the other: of two that are under way at once a bucket may keep either.
-    const writing = this.#rootWritten.then(() =>
-      this.#run('writeRoot', signal, () => this.client.put(rootKey, bytes, signal)),
-    );
-    this.#rootWritten = writing.catch(() => {});
-    await writing;
+    // One after the other, as in a directory: of two that are under way at once a bucket may keep either.
+    const put = (): Promise<unknown> => this.#run('writeRoot', signal, () => this.client.put(rootKey, bytes, signal));
+    this.#writingRoot = this.#writingRoot.catch(() => {}).then(put);
+    await this.#writingRoot;
   }
 
   reclaim(signal?: AbortSignal): Promise<boolean> {
